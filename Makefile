@@ -1,0 +1,38 @@
+# The two commands of the README are `make demo` and `make test`; the rest serves those who change the code.
+
+CARGO ?= cargo
+
+.PHONY: help setup build demo test lint fmt clean
+
+help:
+	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
+	@echo "make test   everything: unit, integration, corpus, layers, live"
+	@echo "make lint   formatting, clippy with warnings as errors, documentation"
+	@echo "make fmt    format the sources"
+
+setup:
+	@.ci/setup
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+demo: build
+	@test-corpus/demo/run
+
+test: setup
+	$(CARGO) test --workspace
+	@systemd/verify.sh
+	@test-corpus/live/run
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
+	else echo "lint: cargo-deny is not installed, licences and bans not checked (cargo install cargo-deny)"; fi
+
+fmt:
+	$(CARGO) fmt --all
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,341 @@
+//! Fills a batch row by row and holds every bound while doing so.
+//!
+//! Comes in: row headers, raw records, (field, value) pairs. Goes out: a finished [`EventBatch`].
+//! A row is either committed whole or leaves no trace, so a parser may give up half-way. After
+//! `finish` or `clear` the builder keeps its allocations for the next batch.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+use crate::batch::{EventBatch, Origin};
+use crate::column::{Cell, Column};
+use crate::dictionary::DictionaryBuilder;
+use crate::limits::{
+    MAX_BATCH_ROWS, MAX_CELLS, MAX_COLUMNS, MAX_DICTIONARY_BYTES, MAX_FIELD_NAME_BYTES, MAX_LIST_VALUES, MAX_RAW_BYTES,
+    MAX_RECORD_BYTES, MAX_TABLE_ENTRIES, MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
+};
+use crate::logsource::Logsource;
+use crate::time::{TimeQuality, Timestamp};
+use crate::value::Value;
+
+/// What a batch has no room for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The batch is full: finish it and go on with the next. An empty batch is never full.
+    #[error("the batch has no room for {what}, limit is {limit}")]
+    Full {
+        /// What there is no room for.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+    },
+    /// The thing itself is too large for any batch: the row must do without it.
+    #[error("{what} is {got}, limit is {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its size.
+        got: usize,
+        /// The bound.
+        limit: usize,
+    },
+}
+
+/// An origin's place in the batch being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginId(u16);
+
+/// A logsource's place in the batch being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogsourceId(u16);
+
+/// What every row has besides its fields.
+#[derive(Clone, Copy, Debug)]
+pub struct RowHeader {
+    /// The event time.
+    pub time: Timestamp,
+    /// How the event time came about.
+    pub time_quality: TimeQuality,
+    /// When the record was read.
+    pub received: Timestamp,
+    /// Where the event comes from.
+    pub origin: OriginId,
+    /// What kind of thing wrote it.
+    pub logsource: LogsourceId,
+}
+
+#[derive(Debug)]
+struct ColumnBuilder {
+    name: Box<str>,
+    values: DictionaryBuilder,
+    cells: Vec<Cell>,
+}
+
+/// Fills one batch after another.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    batch: EventBatch,
+    columns: Vec<ColumnBuilder>,
+    by_name: HashTable<u16>,
+    hasher: RandomState,
+    cells: usize,
+    dictionary_bytes: usize,
+    touched: Vec<Touched>,
+}
+
+/// What a row under way has changed in a column, to take it back if it is abandoned.
+#[derive(Clone, Copy, Debug)]
+struct Touched {
+    column: u16,
+    values_before: usize,
+    cells_before: usize,
+}
+
+/// A row under way. Dropped without [`RowBuilder::commit`], it leaves no trace.
+#[derive(Debug)]
+#[must_use = "a row that is not committed is dropped"]
+pub struct RowBuilder<'a> {
+    builder: &'a mut BatchBuilder,
+    row: u16,
+    committed: bool,
+}
+
+impl BatchBuilder {
+    /// Returns a builder of an empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns how many rows are committed.
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Returns whether no row is committed.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Returns the id of an origin, adding it if it is new.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] past 4,096 distinct origins.
+    pub fn origin(&mut self, origin: &Origin) -> Result<OriginId, BuildError> {
+        intern(&mut self.batch.origins, origin, "origins").map(OriginId)
+    }
+
+    /// Returns the id of a logsource, adding it if it is new.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] past 4,096 distinct logsources.
+    pub fn logsource(&mut self, logsource: &Logsource) -> Result<LogsourceId, BuildError> {
+        intern(&mut self.batch.logsources, logsource, "logsources").map(LogsourceId)
+    }
+
+    /// Begins a row.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] if the batch has 4,096 rows or no room for `raw`;
+    /// [`BuildError::TooLarge`] if `raw` is longer than any record may be.
+    pub fn begin_row(&mut self, header: RowHeader, raw: &[u8]) -> Result<RowBuilder<'_>, BuildError> {
+        if raw.len() > MAX_RECORD_BYTES {
+            return Err(BuildError::TooLarge { what: "record length", got: raw.len(), limit: MAX_RECORD_BYTES });
+        }
+        if self.batch.len() >= MAX_BATCH_ROWS {
+            return Err(BuildError::Full { what: "rows", limit: MAX_BATCH_ROWS });
+        }
+        let raw_end = self.batch.raw.len() + raw.len();
+        if raw_end > MAX_RAW_BYTES {
+            return Err(BuildError::Full { what: "raw bytes", limit: MAX_RAW_BYTES });
+        }
+        let row = u16::try_from(self.batch.len()).unwrap_or(u16::MAX);
+        self.touched.clear();
+        self.batch.times.push(header.time);
+        self.batch.qualities.push(header.time_quality);
+        self.batch.received.push(header.received);
+        self.batch.row_origins.push(header.origin.0);
+        self.batch.row_logsources.push(header.logsource.0);
+        self.batch.raw.extend_from_slice(raw);
+        self.batch.raw_ends.push(u32::try_from(raw_end).unwrap_or(u32::MAX));
+        Ok(RowBuilder { builder: self, row, committed: false })
+    }
+
+    /// Returns the batch and begins the next one.
+    pub fn finish(&mut self) -> EventBatch {
+        let mut batch = std::mem::take(&mut self.batch);
+        for column in &mut self.columns {
+            if !column.cells.is_empty() {
+                batch.columns.push(Column {
+                    name: column.name.clone(),
+                    dictionary: std::mem::take(&mut column.values.dictionary),
+                    cells: std::mem::take(&mut column.cells),
+                });
+            }
+        }
+        self.clear();
+        batch
+    }
+
+    /// Forgets the rows so far and begins the next batch. Names of columns go too: one hostile
+    /// sender must not fill the table for everybody after it.
+    pub fn clear(&mut self) {
+        self.batch = EventBatch::default();
+        self.columns.clear();
+        self.by_name.clear();
+        self.cells = 0;
+        self.dictionary_bytes = 0;
+        self.touched.clear();
+    }
+
+    fn find_column(&self, name: &str) -> Option<u16> {
+        let same = |index: &u16| self.columns.get(usize::from(*index)).is_some_and(|column| &*column.name == name);
+        self.by_name.find(self.hasher.hash_one(name), same).copied()
+    }
+
+    fn column_of(&mut self, name: &str) -> Result<u16, BuildError> {
+        if let Some(index) = self.find_column(name) {
+            return Ok(index);
+        }
+        if name.is_empty() || name.len() > MAX_FIELD_NAME_BYTES {
+            let what = "field name length";
+            return Err(BuildError::TooLarge { what, got: name.len(), limit: MAX_FIELD_NAME_BYTES });
+        }
+        if self.columns.len() >= MAX_COLUMNS {
+            return Err(BuildError::Full { what: "columns", limit: MAX_COLUMNS });
+        }
+        let index = u16::try_from(self.columns.len()).unwrap_or(u16::MAX);
+        let column = ColumnBuilder { name: Box::from(name), values: DictionaryBuilder::default(), cells: Vec::new() };
+        self.columns.push(column);
+        let (columns, hasher) = (&self.columns, &self.hasher);
+        let rehash = |index: &u16| columns.get(usize::from(*index)).map_or(0, |column| hasher.hash_one(&*column.name));
+        self.by_name.insert_unique(hasher.hash_one(name), index, rehash);
+        Ok(index)
+    }
+
+    fn push(&mut self, row: u16, name: &str, value: Value<'_>) -> Result<(), BuildError> {
+        if value.text.len() > MAX_VALUE_BYTES {
+            return Err(BuildError::TooLarge { what: "value length", got: value.text.len(), limit: MAX_VALUE_BYTES });
+        }
+        if self.cells >= MAX_CELLS {
+            return Err(BuildError::Full { what: "cells", limit: MAX_CELLS });
+        }
+        let index = self.column_of(name)?;
+        let room = MAX_DICTIONARY_BYTES - self.dictionary_bytes;
+        let Some(column) = self.columns.get_mut(usize::from(index)) else { return Ok(()) };
+        let is_first = column.cells.last().is_none_or(|cell| cell.row != row);
+        if is_first {
+            let (values_before, cells_before) = (column.values.dictionary.len(), column.cells.len());
+            self.touched.push(Touched { column: index, values_before, cells_before });
+        } else if column.cells.iter().rev().take_while(|cell| cell.row == row).count() >= MAX_LIST_VALUES {
+            let what = "list length";
+            return Err(BuildError::TooLarge { what, got: MAX_LIST_VALUES + 1, limit: MAX_LIST_VALUES });
+        }
+        let code = match column.values.find(value) {
+            Some(code) => code,
+            None if column.values.dictionary.len() >= MAX_VALUES_PER_COLUMN => {
+                return Err(BuildError::Full { what: "values of one column", limit: MAX_VALUES_PER_COLUMN });
+            }
+            None if value.text.len() > room => {
+                return Err(BuildError::Full { what: "bytes of values", limit: MAX_DICTIONARY_BYTES });
+            }
+            None => {
+                self.dictionary_bytes += value.text.len();
+                column.values.insert(value)
+            }
+        };
+        column.cells.push(Cell { row, code });
+        self.cells += 1;
+        Ok(())
+    }
+
+    fn take_back_fields(&mut self) {
+        while let Some(touched) = self.touched.pop() {
+            let Some(column) = self.columns.get_mut(usize::from(touched.column)) else { continue };
+            let bytes_before = column.values.dictionary.text.len();
+            column.values.truncate(touched.values_before);
+            self.dictionary_bytes -= bytes_before - column.values.dictionary.text.len();
+            self.cells -= column.cells.len() - touched.cells_before;
+            column.cells.truncate(touched.cells_before);
+        }
+    }
+
+    fn abandon_row(&mut self, row: u16) {
+        self.take_back_fields();
+        let rows = usize::from(row);
+        self.batch.times.truncate(rows);
+        self.batch.qualities.truncate(rows);
+        self.batch.received.truncate(rows);
+        self.batch.row_origins.truncate(rows);
+        self.batch.row_logsources.truncate(rows);
+        self.batch.raw_ends.truncate(rows);
+        self.batch.raw.truncate(self.batch.raw_ends.last().map_or(0, |end| *end as usize));
+    }
+}
+
+fn intern<T: Clone + PartialEq>(table: &mut Vec<T>, entry: &T, what: &'static str) -> Result<u16, BuildError> {
+    // A batch has a handful of these, and the last one asked for is nearly always asked for again.
+    if let Some(index) = table.iter().rposition(|known| known == entry) {
+        return Ok(u16::try_from(index).unwrap_or(u16::MAX));
+    }
+    if table.len() >= MAX_TABLE_ENTRIES {
+        return Err(BuildError::Full { what, limit: MAX_TABLE_ENTRIES });
+    }
+    table.push(entry.clone());
+    Ok(u16::try_from(table.len() - 1).unwrap_or(u16::MAX))
+}
+
+impl RowBuilder<'_> {
+    /// Adds a value to a field of the row; a second one makes it a list.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] or [`BuildError::TooLarge`]; the row may be committed without the
+    /// value, or dropped.
+    pub fn field(&mut self, name: &str, value: Value<'_>) -> Result<(), BuildError> {
+        self.builder.push(self.row, name, value)
+    }
+
+    /// Sets the row's logsource, once the parser knows better than the header did.
+    ///
+    /// # Errors
+    /// [`BuildError::Full`] past 4,096 distinct logsources.
+    pub fn set_logsource(&mut self, logsource: &Logsource) -> Result<(), BuildError> {
+        let id = self.builder.logsource(logsource)?;
+        if let Some(slot) = self.builder.batch.row_logsources.last_mut() {
+            *slot = id.0;
+        }
+        Ok(())
+    }
+
+    /// Sets the row's event time, once the parser has found it.
+    pub fn set_time(&mut self, time: Timestamp, quality: TimeQuality) {
+        if let (Some(slot), Some(quality_slot)) =
+            (self.builder.batch.times.last_mut(), self.builder.batch.qualities.last_mut())
+        {
+            *slot = time;
+            *quality_slot = quality;
+        }
+    }
+
+    /// Takes back every field added so far; header and raw record stay.
+    pub fn clear_fields(&mut self) {
+        self.builder.take_back_fields();
+    }
+
+    /// Keeps the row.
+    pub fn commit(mut self) {
+        self.committed = true;
+    }
+}
+
+impl Drop for RowBuilder<'_> {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.builder.abandon_row(self.row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
