@@ -1,8 +1,9 @@
 //! Fills a batch row by row and holds every bound while doing so.
 //!
 //! Comes in: row headers, raw records, (field, value) pairs. Goes out: a finished [`EventBatch`].
-//! A row is either committed whole or leaves no trace, so a parser may give up half-way. After
-//! `finish` or `clear` the builder keeps its allocations for the next batch.
+//! A row is either committed whole or leaves no trace, so a parser may give up half-way. A batch
+//! that is only looked at ([`BatchBuilder::batch`], then [`BatchBuilder::clear`]) leaves its memory
+//! to the next one: in steady state nothing is allocated.
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -10,7 +11,7 @@ use std::hash::BuildHasher;
 
 use crate::batch::{EventBatch, Origin};
 use crate::column::{Cell, Column};
-use crate::dictionary::DictionaryBuilder;
+use crate::dictionary::{Dictionary, DictionaryIndex};
 use crate::limits::{
     MAX_BATCH_ROWS, MAX_CELLS, MAX_COLUMNS, MAX_DICTIONARY_BYTES, MAX_FIELD_NAME_BYTES, MAX_LIST_VALUES, MAX_RAW_BYTES,
     MAX_RECORD_BYTES, MAX_TABLE_ENTRIES, MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
@@ -66,18 +67,12 @@ pub struct RowHeader {
     pub logsource: LogsourceId,
 }
 
-#[derive(Debug)]
-struct ColumnBuilder {
-    name: Box<str>,
-    values: DictionaryBuilder,
-    cells: Vec<Cell>,
-}
-
 /// Fills one batch after another.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     batch: EventBatch,
-    columns: Vec<ColumnBuilder>,
+    /// One for each column of the batch.
+    indexes: Vec<DictionaryIndex>,
     by_name: HashTable<u16>,
     hasher: RandomState,
     cells: usize,
@@ -162,36 +157,70 @@ impl BatchBuilder {
         Ok(RowBuilder { builder: self, row, committed: false })
     }
 
+    /// Returns the rows committed so far. A column without cells may be left over from a batch
+    /// before.
+    ///
+    /// # Contract
+    /// No row is under way.
+    pub fn batch(&self) -> &EventBatch {
+        &self.batch
+    }
+
     /// Returns the batch and begins the next one.
     pub fn finish(&mut self) -> EventBatch {
         let mut batch = std::mem::take(&mut self.batch);
-        for column in &mut self.columns {
-            if !column.cells.is_empty() {
-                batch.columns.push(Column {
-                    name: column.name.clone(),
-                    dictionary: std::mem::take(&mut column.values.dictionary),
-                    cells: std::mem::take(&mut column.cells),
-                });
-            }
-        }
+        batch.columns.retain(|column| !column.cells.is_empty());
+        self.indexes.clear();
         self.clear();
         batch
     }
 
-    /// Forgets the rows so far and begins the next batch. Names of columns go too: one hostile
-    /// sender must not fill the table for everybody after it.
+    /// Forgets the rows so far and begins the next batch, keeping the memory of this one. Columns
+    /// that had no cell go: one hostile sender must not fill the table for everybody after it.
     pub fn clear(&mut self) {
-        self.batch = EventBatch::default();
-        self.columns.clear();
-        self.by_name.clear();
+        let batch = &mut self.batch;
+        batch.times.clear();
+        batch.qualities.clear();
+        batch.received.clear();
+        batch.row_origins.clear();
+        batch.row_logsources.clear();
+        batch.raw.clear();
+        batch.raw_ends.clear();
+        batch.origins.clear();
+        batch.logsources.clear();
+        let all_used = batch.columns.iter().all(|column| !column.cells.is_empty());
+        if !all_used {
+            let mut used = batch.columns.iter().map(|column| !column.cells.is_empty());
+            self.indexes.retain(|_| used.next().unwrap_or(false));
+            batch.columns.retain(|column| !column.cells.is_empty());
+        }
+        for (column, index) in batch.columns.iter_mut().zip(&mut self.indexes) {
+            column.dictionary.truncate(0);
+            column.cells.clear();
+            index.clear();
+        }
+        if !all_used || batch.columns.is_empty() {
+            self.by_name.clear();
+            for index in 0..self.batch.columns.len() {
+                self.add_name(u16::try_from(index).unwrap_or(u16::MAX));
+            }
+        }
         self.cells = 0;
         self.dictionary_bytes = 0;
         self.touched.clear();
     }
 
     fn find_column(&self, name: &str) -> Option<u16> {
-        let same = |index: &u16| self.columns.get(usize::from(*index)).is_some_and(|column| &*column.name == name);
+        let columns = &self.batch.columns;
+        let same = |index: &u16| columns.get(usize::from(*index)).is_some_and(|column| &*column.name == name);
         self.by_name.find(self.hasher.hash_one(name), same).copied()
+    }
+
+    /// Makes the column at `index` findable by its name.
+    fn add_name(&mut self, index: u16) {
+        let (columns, hasher) = (&self.batch.columns, &self.hasher);
+        let hash = |index: &u16| columns.get(usize::from(*index)).map_or(0, |column| hasher.hash_one(column.name()));
+        self.by_name.insert_unique(hash(&index), index, hash);
     }
 
     fn column_of(&mut self, name: &str) -> Result<u16, BuildError> {
@@ -202,15 +231,14 @@ impl BatchBuilder {
             let what = "field name length";
             return Err(BuildError::TooLarge { what, got: name.len(), limit: MAX_FIELD_NAME_BYTES });
         }
-        if self.columns.len() >= MAX_COLUMNS {
+        if self.batch.columns.len() >= MAX_COLUMNS {
             return Err(BuildError::Full { what: "columns", limit: MAX_COLUMNS });
         }
-        let index = u16::try_from(self.columns.len()).unwrap_or(u16::MAX);
-        let column = ColumnBuilder { name: Box::from(name), values: DictionaryBuilder::default(), cells: Vec::new() };
-        self.columns.push(column);
-        let (columns, hasher) = (&self.columns, &self.hasher);
-        let rehash = |index: &u16| columns.get(usize::from(*index)).map_or(0, |column| hasher.hash_one(&*column.name));
-        self.by_name.insert_unique(hasher.hash_one(name), index, rehash);
+        let index = u16::try_from(self.batch.columns.len()).unwrap_or(u16::MAX);
+        let column = Column { name: Box::from(name), dictionary: Dictionary::default(), cells: Vec::new() };
+        self.batch.columns.push(column);
+        self.indexes.push(DictionaryIndex::default());
+        self.add_name(index);
         Ok(index)
     }
 
@@ -223,18 +251,22 @@ impl BatchBuilder {
         }
         let index = self.column_of(name)?;
         let room = MAX_DICTIONARY_BYTES - self.dictionary_bytes;
-        let Some(column) = self.columns.get_mut(usize::from(index)) else { return Ok(()) };
+        let (Some(column), Some(values)) =
+            (self.batch.columns.get_mut(usize::from(index)), self.indexes.get_mut(usize::from(index)))
+        else {
+            return Ok(());
+        };
         let is_first = column.cells.last().is_none_or(|cell| cell.row != row);
         if is_first {
-            let (values_before, cells_before) = (column.values.dictionary.len(), column.cells.len());
+            let (values_before, cells_before) = (column.dictionary.len(), column.cells.len());
             self.touched.push(Touched { column: index, values_before, cells_before });
         } else if column.cells.iter().rev().take_while(|cell| cell.row == row).count() >= MAX_LIST_VALUES {
             let what = "list length";
             return Err(BuildError::TooLarge { what, got: MAX_LIST_VALUES + 1, limit: MAX_LIST_VALUES });
         }
-        let code = match column.values.find(value) {
+        let code = match values.find(&column.dictionary, value) {
             Some(code) => code,
-            None if column.values.dictionary.len() >= MAX_VALUES_PER_COLUMN => {
+            None if column.dictionary.len() >= MAX_VALUES_PER_COLUMN => {
                 return Err(BuildError::Full { what: "values of one column", limit: MAX_VALUES_PER_COLUMN });
             }
             None if value.text.len() > room => {
@@ -242,7 +274,7 @@ impl BatchBuilder {
             }
             None => {
                 self.dictionary_bytes += value.text.len();
-                column.values.insert(value)
+                values.insert(&mut column.dictionary, value)
             }
         };
         column.cells.push(Cell { row, code });
@@ -252,10 +284,13 @@ impl BatchBuilder {
 
     fn take_back_fields(&mut self) {
         while let Some(touched) = self.touched.pop() {
-            let Some(column) = self.columns.get_mut(usize::from(touched.column)) else { continue };
-            let bytes_before = column.values.dictionary.text.len();
-            column.values.truncate(touched.values_before);
-            self.dictionary_bytes -= bytes_before - column.values.dictionary.text.len();
+            let index = usize::from(touched.column);
+            let (Some(column), Some(values)) = (self.batch.columns.get_mut(index), self.indexes.get_mut(index)) else {
+                continue;
+            };
+            let bytes_before = column.dictionary.text.len();
+            values.truncate(&mut column.dictionary, touched.values_before);
+            self.dictionary_bytes -= bytes_before - column.dictionary.text.len();
             self.cells -= column.cells.len() - touched.cells_before;
             column.cells.truncate(touched.cells_before);
         }

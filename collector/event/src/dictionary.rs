@@ -5,7 +5,7 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use crate::value::{Value, ValueKind};
 
@@ -39,7 +39,7 @@ impl Dictionary {
         self.kinds.push(value.kind);
     }
 
-    fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         let end = match len.checked_sub(1).and_then(|last| self.ends.get(last)) {
             Some(end) => *end as usize,
             None => 0,
@@ -50,40 +50,55 @@ impl Dictionary {
     }
 }
 
-/// A dictionary with the hash index that finds a value's code; the index stays with the builder.
+/// Finds the code of a value; stays with the builder when the dictionary leaves in its batch.
 #[derive(Debug, Default)]
-pub(crate) struct DictionaryBuilder {
-    pub(crate) dictionary: Dictionary,
-    index: HashTable<u16>,
+pub(crate) struct DictionaryIndex {
+    table: HashTable<u16>,
     hasher: RandomState,
 }
 
-impl DictionaryBuilder {
-    /// Returns the code of `value` if it has one.
-    pub(crate) fn find(&self, value: Value<'_>) -> Option<u16> {
-        let hash = self.hasher.hash_one(value);
-        self.index.find(hash, |code| self.dictionary.get(usize::from(*code)) == Some(value)).copied()
+impl DictionaryIndex {
+    fn hash(hasher: &RandomState, value: Value<'_>) -> u64 {
+        let mut state = hasher.build_hasher();
+        state.write(value.text.as_bytes());
+        state.write_u8(value.kind.code());
+        state.finish()
+    }
+
+    /// Returns the code of `value` if `dictionary` has it.
+    pub(crate) fn find(&self, dictionary: &Dictionary, value: Value<'_>) -> Option<u16> {
+        // A value is most often that of the row before (host, channel, program).
+        let last = dictionary.len().checked_sub(1);
+        if last.and_then(|code| dictionary.get(code)) == Some(value) {
+            return last.and_then(|code| u16::try_from(code).ok());
+        }
+        let hash = Self::hash(&self.hasher, value);
+        self.table.find(hash, |code| dictionary.get(usize::from(*code)) == Some(value)).copied()
     }
 
     /// Gives `value` the next code.
     ///
     /// # Contract
-    /// `value` has none yet, and fewer than 65,535 values are held.
-    pub(crate) fn insert(&mut self, value: Value<'_>) -> u16 {
-        let code = u16::try_from(self.dictionary.len()).unwrap_or(u16::MAX);
-        self.dictionary.push(value);
-        let (dictionary, hasher) = (&self.dictionary, &self.hasher);
-        let rehash = |code: &u16| dictionary.get(usize::from(*code)).map_or(0, |value| hasher.hash_one(value));
-        self.index.insert_unique(hasher.hash_one(value), code, rehash);
+    /// `dictionary` does not have it yet and holds fewer than 65,535 values.
+    pub(crate) fn insert(&mut self, dictionary: &mut Dictionary, value: Value<'_>) -> u16 {
+        let code = u16::try_from(dictionary.len()).unwrap_or(u16::MAX);
+        dictionary.push(value);
+        let hasher = &self.hasher;
+        let rehash = |code: &u16| dictionary.get(usize::from(*code)).map_or(0, |value| Self::hash(hasher, value));
+        self.table.insert_unique(Self::hash(hasher, value), code, rehash);
         code
     }
 
     /// Takes back every value from code `len` on, as an abandoned row must.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        if len == self.dictionary.len() {
-            return;
+    pub(crate) fn truncate(&mut self, dictionary: &mut Dictionary, len: usize) {
+        if len < dictionary.len() {
+            self.table.retain(|code| usize::from(*code) < len);
+            dictionary.truncate(len);
         }
-        self.index.retain(|code| usize::from(*code) < len);
-        self.dictionary.truncate(len);
+    }
+
+    /// Forgets all values and keeps the table's memory.
+    pub(crate) fn clear(&mut self) {
+        self.table.clear();
     }
 }

@@ -110,3 +110,21 @@ fn column_names_do_not_outlive_their_batch() {
     add(&mut builder, &[("User", "x")]);
     assert_eq!(builder.finish().columns().len(), 1);
 }
+
+#[test]
+fn batch_that_is_only_looked_at_leaves_its_memory_to_the_next() {
+    let mut builder = BatchBuilder::new();
+    add(&mut builder, &[("User", "root"), ("hostile", "x")]);
+    builder.clear();
+    for text in ["lan", "minh", "lan"] {
+        add(&mut builder, &[("User", text)]);
+    }
+    let users: Vec<_> = builder.batch().rows().map(|row| row.value("User").unwrap().text.to_owned()).collect();
+    assert_eq!(users, ["lan", "minh", "lan"]);
+    assert_eq!(builder.batch().column("User").unwrap().value_count(), 2);
+    builder.clear();
+    add(&mut builder, &[("User", "lan"), ("Port", "22")]);
+    let names: Vec<_> = builder.batch().columns().iter().map(Column::name).collect();
+    assert_eq!(names, ["User", "Port"]);
+    assert_eq!(builder.finish().row(0).unwrap().value("Port"), Some(Value::text("22")));
+}
