@@ -294,6 +294,19 @@ impl BatchBuilder {
             self.cells -= column.cells.len() - touched.cells_before;
             column.cells.truncate(touched.cells_before);
         }
+        self.drop_empty_columns();
+    }
+
+    /// Drops the last columns as long as they are empty: a row that is taken back must not keep its
+    /// names in the table. Columns the row created stand at the end.
+    fn drop_empty_columns(&mut self) {
+        let is_used = |column: &Column| !column.cells.is_empty();
+        let used = self.batch.columns.iter().rposition(is_used).map_or(0, |last| last + 1);
+        if used < self.batch.columns.len() {
+            self.batch.columns.truncate(used);
+            self.indexes.truncate(used);
+            self.by_name.retain(|index| usize::from(*index) < used);
+        }
     }
 
     fn abandon_row(&mut self, row: u16) {

@@ -128,3 +128,17 @@ fn batch_that_is_only_looked_at_leaves_its_memory_to_the_next() {
     assert_eq!(names, ["User", "Port"]);
     assert_eq!(builder.finish().row(0).unwrap().value("Port"), Some(Value::text("22")));
 }
+
+#[test]
+fn names_of_a_row_that_is_taken_back_leave_room_for_others() {
+    let mut builder = BatchBuilder::new();
+    let header = header(&mut builder);
+    let mut row = builder.begin_row(header, b"").unwrap();
+    while row.field(&format!("name-{}", row.builder.batch.columns.len()), Value::NULL).is_ok() {}
+    row.clear_fields();
+    row.field("Message", Value::text("kept")).unwrap();
+    row.commit();
+    add(&mut builder, &[("User", "root")]);
+    let names: Vec<_> = builder.batch().columns().iter().map(Column::name).collect();
+    assert_eq!(names, ["Message", "User"]);
+}

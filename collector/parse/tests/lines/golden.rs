@@ -572,6 +572,7 @@ fn line_with_more_names_than_a_batch_has_columns_says_so() {
     assert!(matches!(parsed.refused, Some(BuildError::Full { .. })));
     assert_eq!(batch.row(0).unwrap().raw(), line.as_bytes());
     assert_eq!(batch.row(0).unwrap().value("k0"), None);
+    assert!(batch.row(0).unwrap().value("Message").is_some(), "keyword rules still see the line");
 }
 
 #[test]
