@@ -43,6 +43,14 @@ pub(crate) struct PathTable {
 }
 
 impl PathId {
+    /// Returns the path of a number.
+    ///
+    /// # Contract
+    /// `index` is below [`MAX_PATHS`].
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
     /// Returns the number, counted from 0 without holes.
     pub fn index(self) -> usize {
         self.0 as usize

@@ -136,9 +136,9 @@ impl JsonReader {
         if at < bytes.len() { Err(unexpected(bytes, at)) } else { Ok(&self.tokens) }
     }
 
-    /// Returns one value of the line last read.
-    pub fn token(&self, index: usize) -> Option<JsonToken> {
-        self.tokens.get(index).copied()
+    /// Returns the values of the line last read.
+    pub fn tokens(&self) -> &[JsonToken] {
+        &self.tokens
     }
 
     /// Returns the name of a field: its keys joined by dots.

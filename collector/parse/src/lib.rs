@@ -8,7 +8,7 @@
 //!  record ─► format named by its source, or "auto":
 //!    ├─ syslog ─► header (RFC 5424 │ RFC 3164 │ rsyslog's ISO times) ─► program ─► body
 //!    │              sshd │ sudo │ su │ pam │ account (useradd, usermod, ...) │ cron │ web server │ any
-//!    ├─ json   ─► flattened with dots
+//!    ├─ json   ─► flattened with dots; Windows events named and classified by a pipeline
 //!    ├─ access ─► common and combined format of web servers
 //!    └─ raw    ─► Message
 //! ```
@@ -94,12 +94,14 @@ mod cron;
 mod fields;
 mod header;
 mod json;
+mod json_events;
 mod json_paths;
 mod json_reader;
 mod json_text;
 mod logsources;
 mod pam;
 mod parser;
+mod pipeline;
 mod priority;
 mod quoted;
 mod rfc3164;
@@ -110,6 +112,8 @@ mod sudo;
 mod syslog;
 mod time;
 
+pub use json_events::JsonEvents;
 pub use json_paths::PathId;
 pub use json_reader::{JsonError, JsonReader, JsonToken};
 pub use parser::{Parsed, Parser};
+pub use pipeline::{ChannelId, ClassId, EventClass, Pipeline, PipelineError};
