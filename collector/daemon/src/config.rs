@@ -1,0 +1,248 @@
+//! What the collector is told by its configuration file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use canh_service::config::{ConfigFaults, Key, Kind, Schema, Settings};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Most threads that make events of records.
+const MAX_THREADS: i64 = 64;
+
+const KEYS: &[Key] = &[
+    Key::with_default(
+        "state_dir",
+        Kind::Path,
+        "/var/lib/canh/collector",
+        "Where the journal and the collector's place in it are kept. Made if it is not there.",
+    ),
+    Key::with_default("listen.address", Kind::Address, "0.0.0.0:7600", "Where agents connect, over TLS 1.3."),
+    Key::with_default(
+        "listen.ca",
+        Kind::ExistingFile,
+        "/etc/canh/tls/ca.pem",
+        "The CA whose certificates are let in; two of them while one replaces the other.",
+    )
+    .reloadable(),
+    Key::with_default(
+        "listen.certificate",
+        Kind::ExistingFile,
+        "/etc/canh/tls/collector.pem",
+        "The collector's own certificate.",
+    )
+    .reloadable(),
+    Key::with_default(
+        "listen.key",
+        Kind::SecretFile,
+        "/etc/canh/tls/collector.key",
+        "The key of the collector's certificate.",
+    )
+    .reloadable(),
+    Key::with_default(
+        "journal.max_bytes",
+        Kind::Bytes { min: 64 * MIB, max: 64 * TIB },
+        "20GiB",
+        "How long the journal may grow before its oldest segments are dropped. Hunting and replay reach as far back.",
+    ),
+    Key::with_default(
+        "journal.segment_bytes",
+        Kind::Bytes { min: MIB, max: GIB },
+        "64MiB",
+        "Length of one segment, which is the least that is dropped at once.",
+    ),
+    Key::with_default(
+        "normalise.threads",
+        Kind::Integer { min: 0, max: MAX_THREADS },
+        "0",
+        "Threads that make events of records; 0 is one for each processor. A stream always stays on one thread.",
+    )
+    .unit("threads"),
+    Key::with_default(
+        "limits.connections",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        "8192",
+        "Agents connected at a time. One past it is told to come back later.",
+    )
+    .unit("connections"),
+    Key::with_default(
+        "limits.connections_per_agent",
+        Kind::Integer { min: 1, max: 64 },
+        "4",
+        "Connections of one certificate's name at a time: its log and its flow agent, and one of each that has lost its line.",
+    )
+    .unit("connections"),
+    Key::with_default(
+        "limits.handshakes",
+        Kind::Integer { min: 1, max: 65_536 },
+        "512",
+        "Connections that have not shown a certificate yet; more wait to be accepted.",
+    )
+    .unit("connections"),
+    Key::with_default(
+        "limits.window",
+        Kind::Bytes { min: 64 * KIB, max: 64 * MIB },
+        "4MiB",
+        "Unpacked bytes that one connection may have under way unacknowledged.",
+    ),
+    Key::with_default(
+        "limits.memory",
+        Kind::Bytes { min: 64 * MIB, max: TIB },
+        "256MiB",
+        "Memory for batches under way, all connections together. Without room, connections are not read from.",
+    ),
+    Key::with_default(
+        "limits.idle_timeout",
+        Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(3_600) },
+        "90s",
+        "How long an agent may be silent before the collector hangs up; agents are told to ping three times as often.",
+    ),
+    Key::with_default(
+        "stop.deadline",
+        Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(300) },
+        "10s",
+        "How long a stop may take to finish and acknowledge what is under way.",
+    ),
+    Key::with_default("metrics.address", Kind::Address, "127.0.0.1:9601", "Where Prometheus reads metrics."),
+];
+
+/// The table of keys.
+pub(crate) const SCHEMA: Schema = Schema::new("canh-collector", KEYS);
+
+/// The three files of a TLS end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) ca: PathBuf,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// What everything is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_agent: usize,
+    pub(crate) handshakes: usize,
+    pub(crate) window_bytes: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) idle_timeout: Duration,
+}
+
+/// The checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) tls: TlsFiles,
+    pub(crate) journal_max_bytes: u64,
+    pub(crate) segment_bytes: u64,
+    pub(crate) threads: usize,
+    pub(crate) limits: Limits,
+    pub(crate) stop_deadline: Duration,
+    pub(crate) metrics: SocketAddr,
+}
+
+impl Config {
+    /// Takes the values out of checked settings, and holds them against each other.
+    ///
+    /// # Errors
+    /// [`ConfigFaults`], all at once.
+    pub(crate) fn new(path: &Path, settings: &Settings) -> Result<Self, ConfigFaults> {
+        let tls = TlsFiles {
+            ca: settings.path("listen.ca").to_owned(),
+            certificate: settings.path("listen.certificate").to_owned(),
+            key: settings.path("listen.key").to_owned(),
+        };
+        let limits = Limits {
+            connections: settings.count("limits.connections"),
+            connections_per_agent: settings.count("limits.connections_per_agent"),
+            handshakes: settings.count("limits.handshakes"),
+            window_bytes: settings.bytes("limits.window"),
+            memory_bytes: settings.bytes("limits.memory"),
+            idle_timeout: settings.duration("limits.idle_timeout"),
+        };
+        let config = Self {
+            state_dir: settings.path("state_dir").to_owned(),
+            listen: settings.address("listen.address"),
+            tls,
+            journal_max_bytes: settings.bytes("journal.max_bytes"),
+            segment_bytes: settings.bytes("journal.segment_bytes"),
+            threads: settings.count("normalise.threads"),
+            limits,
+            stop_deadline: settings.duration("stop.deadline"),
+            metrics: settings.address("metrics.address"),
+        };
+        let mut faults = Vec::new();
+        if config.journal_max_bytes < 2 * config.segment_bytes {
+            let problem = "must hold at least two segments: raise it, or lower journal.segment_bytes";
+            faults.push(settings.fault("journal.max_bytes", problem));
+        }
+        if config.limits.memory_bytes < 4 * config.limits.window_bytes {
+            let problem = "must be at least four times limits.window: raise it, or lower limits.window";
+            faults.push(settings.fault("limits.memory", problem));
+        }
+        if faults.is_empty() { Ok(config) } else { Err(ConfigFaults::new(path, faults)) }
+    }
+
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigFaults`], all at once.
+    pub(crate) fn load(path: &Path) -> Result<(Self, Settings), ConfigFaults> {
+        let settings = SCHEMA.load(path)?;
+        Ok((Self::new(path, &settings)?, settings))
+    }
+
+    /// Returns where the journal is.
+    pub(crate) fn journal_dir(&self) -> PathBuf {
+        self.state_dir.join("journal")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn faults_of(text: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.toml");
+        let [ca, certificate, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        for file in [&ca, &certificate, &key] {
+            std::fs::write(file, "").unwrap();
+        }
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let tls = format!("ca = {ca:?}\ncertificate = {certificate:?}\nkey = {key:?}\n");
+        let text = text.replace("[listen]\n", &format!("[listen]\n{tls}"));
+        let result = SCHEMA.parse(&path, &text).and_then(|settings| Config::new(&path, &settings));
+        result.map_or_else(|faults| faults.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn reference_page_and_example_are_in_step() {
+        let stale = SCHEMA.stale_files(&workspace()).unwrap();
+        assert!(stale.is_empty(), "run the tests with UPDATE_GOLDEN=1 to write {stale:?}");
+    }
+
+    #[test]
+    fn defaults_fit_each_other() {
+        assert_eq!(faults_of("[listen]\n"), "");
+    }
+
+    #[test]
+    fn values_that_do_not_fit_each_other_are_refused_together() {
+        let faults = faults_of(
+            "[listen]\n[journal]\nmax_bytes = \"64MiB\"\nsegment_bytes = \"64MiB\"\n\
+             [limits]\nwindow = \"64MiB\"\nmemory = \"64MiB\"\n",
+        );
+        assert!(faults.contains("journal.max_bytes") && faults.contains("limits.memory"), "{faults}");
+    }
+}

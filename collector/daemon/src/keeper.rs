@@ -1,0 +1,183 @@
+//! Keeps the journal: gauges, marks and retention, once a second on a thread of its own.
+//!
+//! The order of a checkpoint is what makes it safe: first how far all marks are known is noted
+//! (`Settled`), then the marks are taken and made durable, and only then the cursor moves, to right
+//! behind what was noted. What came between is read again at the next start, and the highest counts.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use canh_journal::{CommitHandle, CommitStats, Lsn};
+
+use crate::journal::{Kept, Settled};
+use crate::kinds::KIND_MARKS;
+use crate::marks;
+use crate::metrics::Metrics;
+use crate::streams::Streams;
+
+const TICK: Duration = Duration::from_secs(1);
+/// A start reads at most about this much of the journal.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Marks are kept this often even if little was written.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How long a checkpoint waits for the journal: longer than any sync, shorter than forever.
+const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The keeper's parts.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    commit: CommitHandle,
+    settled: Arc<Settled>,
+    kept: Kept,
+    max_bytes: u64,
+    streams: Arc<Streams>,
+    metrics: Metrics,
+    shown: CommitStats,
+    /// When marks were last looked at, and how much had been written then.
+    looked: (Instant, u64),
+}
+
+impl Keeper {
+    /// Returns the keeper of an open journal.
+    pub(crate) fn new(
+        commit: CommitHandle,
+        settled: Arc<Settled>,
+        kept: Kept,
+        max_bytes: u64,
+        streams: Arc<Streams>,
+        metrics: Metrics,
+    ) -> Self {
+        let (shown, looked) = (CommitStats::default(), (Instant::now(), 0));
+        Self { commit, settled, kept, max_bytes, streams, metrics, shown, looked }
+    }
+
+    /// Keeps the journal until the sender of `stop` is dropped, and then once more.
+    pub(crate) fn run(mut self, stop: &Receiver<()>) {
+        while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(TICK) {
+            self.tick();
+        }
+        self.keep_marks();
+        self.show(self.commit.stats());
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self) {
+        let stats = self.commit.stats();
+        self.show(stats);
+        let (at, bytes) = self.looked;
+        let is_due = stats.bytes.saturating_sub(bytes) >= CHECKPOINT_BYTES || at.elapsed() >= CHECKPOINT_EVERY;
+        if is_due && !stats.is_waiting_for_space {
+            self.keep_marks();
+        }
+        if stats.size_bytes > self.max_bytes {
+            self.drop_oldest();
+        }
+    }
+
+    fn show(&mut self, stats: CommitStats) {
+        let gauge = |lsn: Lsn| i64::try_from(lsn.0).unwrap_or(i64::MAX);
+        self.metrics.journal_durable.set(gauge(stats.durable));
+        self.metrics.journal_oldest.set(gauge(stats.oldest));
+        self.metrics.journal_size_bytes.set(i64::try_from(stats.size_bytes).unwrap_or(i64::MAX));
+        self.metrics.journal_waits_for_space.set(i64::from(stats.is_waiting_for_space));
+        self.metrics.journal_records.inc_by(stats.records.saturating_sub(self.shown.records));
+        self.metrics.journal_bytes.inc_by(stats.bytes.saturating_sub(self.shown.bytes));
+        self.metrics.journal_syncs.inc_by(stats.groups.saturating_sub(self.shown.groups));
+        self.shown = stats;
+    }
+
+    /// Writes all marks into the journal and moves the cursor, if anything has happened since.
+    pub(crate) fn keep_marks(&mut self) {
+        let known = self.settled.last();
+        let states = self.streams.durable();
+        self.metrics.streams.set(i64::try_from(states.len()).unwrap_or(i64::MAX));
+        self.looked = (Instant::now(), self.commit.stats().bytes);
+        // The marks themselves are records too; with nothing else since, they are not written again.
+        if known <= self.kept.up_to || states.is_empty() {
+            return;
+        }
+        let Some(last) = self.write(marks::encode(&states)) else { return };
+        if let Err(error) = self.kept.cursor.set(known.next(), &self.kept.store.to_le_bytes()) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the place of the marks was not kept");
+            return;
+        }
+        self.kept.up_to = last;
+        tracing::debug!(streams = states.len(), from = %known.next(), "places of streams kept");
+    }
+
+    /// Returns the place of the last record once all are durable.
+    fn write(&self, records: Vec<Vec<u8>>) -> Option<Lsn> {
+        let count = records.len();
+        let (sender, receiver) = mpsc::channel();
+        for body in records {
+            let (sender, settled) = (sender.clone(), Arc::clone(&self.settled));
+            self.commit.submit(KIND_MARKS, body, move |result| {
+                match &result {
+                    Ok(lsn) => settled.settle(*lsn),
+                    Err(error) => settled.fail(error.clone()),
+                }
+                // The keeper may have given up waiting.
+                let _ = sender.send(result.ok());
+            });
+        }
+        let mut last = None;
+        for _ in 0..count {
+            last = Some(receiver.recv_timeout(CHECKPOINT_DEADLINE).ok().flatten()?);
+        }
+        last
+    }
+
+    /// Lets the journal drop its oldest segments until it fits its bound.
+    fn drop_oldest(&self) {
+        match first_kept(&self.kept.dir, self.max_bytes) {
+            // What the next start reads is kept whatever the bound is.
+            Ok(Some(first)) => self.commit.drop_before(first.min(self.kept.cursor.get().map_or(first, |(lsn, _)| lsn))),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the journal's segments cannot be listed, none is dropped"),
+        }
+    }
+}
+
+/// Returns the first record of the oldest segment that may stay: from the newest back, as many as
+/// fit. Segments are named by their first record: canh-journal, "one directory".
+fn first_kept(dir: &Path, max_bytes: u64) -> std::io::Result<Option<Lsn>> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let first = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|name| name.parse().ok());
+        if let Some(first) = first {
+            segments.push((Lsn(first), entry.metadata()?.len()));
+        }
+    }
+    segments.sort_unstable();
+    let mut room = max_bytes;
+    let mut first_kept = None;
+    for (first, bytes) in segments.into_iter().rev() {
+        let Some(left) = room.checked_sub(bytes) else { break };
+        room = left;
+        first_kept = Some(first);
+    }
+    Ok(first_kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_of_the_newest_segments_stay_as_fit() {
+        let dir = tempfile::tempdir().unwrap();
+        for (first, bytes) in [(1_u64, 100_usize), (50, 100), (90, 100)] {
+            fs::write(dir.path().join(format!("{first:020}.seg")), vec![0; bytes]).unwrap();
+        }
+        fs::write(dir.path().join("durable"), [0; 500]).unwrap();
+        assert_eq!(first_kept(dir.path(), 1_000).unwrap(), Some(Lsn(1)));
+        assert_eq!(first_kept(dir.path(), 299).unwrap(), Some(Lsn(50)));
+        assert_eq!(first_kept(dir.path(), 100).unwrap(), Some(Lsn(90)));
+        assert_eq!(first_kept(dir.path(), 99).unwrap(), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! All metrics of the collector: names, meanings, and nothing else. Added to once a batch.
+
+use canh_service::metrics::{Metrics as Registry, MetricsError};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+
+/// From half a millisecond, below which no disk syncs, to ten seconds, past which an agent gives up.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// The collector's metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) connections: IntGauge,
+    pub(crate) connections_total: IntCounter,
+    pub(crate) handshakes_refused: IntCounterVec,
+    pub(crate) nacks: IntCounterVec,
+    pub(crate) connections_ended: IntCounterVec,
+    pub(crate) received_bytes: IntCounter,
+    pub(crate) raw_bytes: IntCounter,
+    pub(crate) batches: IntCounter,
+    pub(crate) records: IntCounterVec,
+    pub(crate) cut_records: IntCounter,
+    pub(crate) duplicate_batches: IntCounter,
+    pub(crate) duplicate_records: IntCounter,
+    pub(crate) dropped_batches: IntCounterVec,
+    pub(crate) gaps: IntCounterVec,
+    pub(crate) gap_records: IntCounterVec,
+    pub(crate) spools_behind: IntCounter,
+    pub(crate) memory_bytes: IntGauge,
+    pub(crate) streams: IntGauge,
+    pub(crate) ack_seconds: Histogram,
+    pub(crate) journal_commit_seconds: Histogram,
+    pub(crate) journal_bytes: IntCounter,
+    pub(crate) journal_records: IntCounter,
+    pub(crate) journal_syncs: IntCounter,
+    pub(crate) journal_size_bytes: IntGauge,
+    pub(crate) journal_durable: IntGauge,
+    pub(crate) journal_oldest: IntGauge,
+    pub(crate) journal_waits_for_space: IntGauge,
+    pub(crate) journal_lost_records: IntCounter,
+    pub(crate) reloads: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// None but for a bug of ours.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, MetricsError> {
+        let counter = |name: &str, help: &str| registry.counter(&format!("canh_collector_{name}"), help);
+        let gauge = |name: &str, help: &str| registry.gauge(&format!("canh_collector_{name}"), help);
+        let by =
+            |name: &str, label: &str, help: &str| registry.counters(&format!("canh_collector_{name}"), help, &[label]);
+        let seconds = |name: &str, help: &str| registry.histogram(&format!("canh_collector_{name}"), help, SECONDS);
+        Ok(Self {
+            connections: gauge("connections", "Agents connected.")?,
+            connections_total: counter("connections_total", "Connections that passed the TLS handshake.")?,
+            handshakes_refused: by(
+                "handshakes_refused_total",
+                "reason",
+                "Connections that got no further than the TLS handshake.",
+            )?,
+            nacks: by("nacks_total", "reason", "Refusals sent to agents.")?,
+            connections_ended: by("connections_ended_total", "reason", "Connections that have ended.")?,
+            received_bytes: counter("received_bytes_total", "Bytes of batches as they came over the wire.")?,
+            raw_bytes: counter("received_raw_bytes_total", "Bytes of batches once unpacked.")?,
+            batches: counter("batches_total", "Batches received and not seen before.")?,
+            records: by(
+                "records_total",
+                "format",
+                "Records made into events, by the parser that claimed them; unparsed ones are kept with their raw bytes.",
+            )?,
+            cut_records: counter("cut_records_total", "Records that their agent cut at the longest record's length.")?,
+            duplicate_batches: counter(
+                "duplicate_batches_total",
+                "Batches received before, acknowledged and not stored again.",
+            )?,
+            duplicate_records: counter(
+                "duplicate_records_total",
+                "Records received before, whole batches and parts of them.",
+            )?,
+            dropped_batches: by(
+                "dropped_batches_total",
+                "reason",
+                "Batches not stored; their agents send them again or say so by a gap.",
+            )?,
+            gaps: by("gaps_total", "reason", "Gaps that agents reported.")?,
+            gap_records: by("gap_records_total", "reason", "Records that agents reported as never to come.")?,
+            spools_behind: counter(
+                "spools_behind_total",
+                "Streams whose agent has spooled less than it once sent: a machine rolled back, or two of one name.",
+            )?,
+            memory_bytes: gauge("memory_bytes", "Memory set aside for batches under way.")?,
+            streams: gauge("streams", "Streams of agents whose place is known.")?,
+            ack_seconds: seconds(
+                "ack_seconds",
+                "From a batch read whole to durable, when its acknowledgement is sent.",
+            )?,
+            journal_commit_seconds: seconds(
+                "journal_commit_seconds",
+                "From an event batch handed to the journal to durable: the wait for its group and the sync.",
+            )?,
+            journal_bytes: counter("journal_written_bytes_total", "Bytes of journal records made durable.")?,
+            journal_records: counter("journal_records_total", "Journal records made durable.")?,
+            journal_syncs: counter("journal_syncs_total", "Syncs that made journal records durable.")?,
+            journal_size_bytes: gauge("journal_size_bytes", "Room the journal takes up on disk.")?,
+            journal_durable: gauge("journal_durable_position", "The last durable journal record.")?,
+            journal_oldest: gauge("journal_oldest_position", "The oldest journal record kept.")?,
+            journal_waits_for_space: gauge("journal_waits_for_space", "1 while the journal waits for room on disk.")?,
+            journal_lost_records: counter("journal_lost_records_total", "Journal records found damaged at start.")?,
+            reloads: by("reloads_total", "result", "Reloads of the configuration.")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_once() {
+        let registry = Registry::new("canh-collector", "0").unwrap();
+        Metrics::register(&registry).unwrap();
+        assert!(Metrics::register(&registry).is_err());
+    }
+}

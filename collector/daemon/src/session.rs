@@ -1,0 +1,349 @@
+//! One agent's connection after the handshake, from HELLO to BYE.
+//!
+//! A session reads frames, lets the state machine judge them, hands batches to the normalisers, and
+//! sends acknowledgements as its streams become durable. It decides nothing about what is new: that
+//! is the normaliser's business, who knows all connections of a stream.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use canh_event::{MAX_BATCH_ROWS, Timestamp};
+use canh_service::signals::Shutdown;
+use canh_wire::tls::AgentIdentity;
+use canh_wire::{
+    ByeReason, CollectorEvent, CollectorSession, CollectorSessionError, Frame, FrameError, HELLO_TIMEOUT,
+    MAX_BODY_BYTES, MAX_RAW_BODY_BYTES, Nack, NackCode, PING_INTERVAL, Receiving, SPOKEN, Terms, WaitingForHello,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::budget::Budget;
+use crate::connection::{Connection, ConnectionError, Incoming};
+use crate::metrics::Metrics;
+use crate::normalise::{Ended, Job, Normalisers, Work};
+use crate::retry::retry_after;
+use crate::streams::{Mark, SessionSignal, Streams};
+
+/// What every session has a share of.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) normalisers: Normalisers,
+    pub(crate) budget: Budget,
+    pub(crate) metrics: Metrics,
+    /// One permit a connection.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) store: u128,
+    pub(crate) window: u64,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) stop_deadline: Duration,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// How a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ending {
+    /// The agent said BYE, or closed between two frames.
+    #[error("the agent has left")]
+    Left,
+    /// The daemon stops.
+    #[error("the collector stops")]
+    Stopping,
+    /// The agent was refused.
+    #[error("the agent was refused: {}", .0.as_str())]
+    Refused(NackCode),
+    /// The agent broke the protocol.
+    #[error("the agent broke the protocol")]
+    Protocol(#[source] CollectorSessionError),
+    /// The connection cannot go on.
+    #[error("the connection cannot go on")]
+    Connection(#[source] ConnectionError),
+}
+
+/// A session that receives.
+struct Session<S> {
+    connection: Connection<S>,
+    protocol: CollectorSession<Receiving>,
+    who: AgentIdentity,
+    signal: Arc<SessionSignal>,
+    marks: Vec<Arc<Mark>>,
+    shared: Arc<Shared>,
+}
+
+/// Serves a connection that has passed the handshake.
+pub(crate) async fn serve<S>(stream: S, who: AgentIdentity, shared: &Arc<Shared>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = Connection::new(stream, shared.budget.clone(), shared.idle_timeout);
+    let ending = greet(connection, who, shared).await;
+    shared.metrics.connections_ended.with_label_values(&[ending.as_str()]).inc();
+    ending
+}
+
+/// Takes the HELLO and answers it.
+async fn greet<S>(mut connection: Connection<S>, who: AgentIdentity, shared: &Arc<Shared>) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let waiting = CollectorSession::<WaitingForHello>::new(SPOKEN);
+    let first = match timeout(HELLO_TIMEOUT, connection.next()).await {
+        Err(_) => return Ending::Connection(ConnectionError::Idle { span: HELLO_TIMEOUT }),
+        Ok(Ok(Some(Incoming { frame, .. }))) => frame,
+        Ok(Ok(None)) => return Ending::Left,
+        Ok(Err(error)) => return fail(connection, error, shared).await,
+    };
+    let welcoming = match waiting.receive(first) {
+        Ok(welcoming) => welcoming,
+        Err(error) => {
+            refuse(connection, error.nack(retry_after(error.code())), SPOKEN.newest, shared).await;
+            return Ending::Protocol(error);
+        }
+    };
+    let overload = Nack { code: NackCode::Overload, retry_after: retry_after(NackCode::Overload), place: None };
+    // Declared before the marks: whether they may be forgotten is looked at when this is dropped.
+    let (Ok(_slot), Some(_admission)) =
+        (Arc::clone(&shared.connections).try_acquire_owned(), shared.streams.admit(&who.agent))
+    else {
+        return refuse(connection, overload, SPOKEN.newest, shared).await;
+    };
+    let signal = Arc::new(SessionSignal::default());
+    let marks = match shared.streams.open(&who.agent, &welcoming.hello().streams, &signal) {
+        Ok(marks) => marks,
+        Err(error) => {
+            tracing::warn!(%error, "an agent is refused");
+            return refuse(connection, overload, SPOKEN.newest, shared).await;
+        }
+    };
+    let hello = welcoming.hello();
+    tracing::info!(agent = %who.agent, agency = %who.agency, software = ?hello.software, "agent connected");
+    let durable: Vec<_> = marks.iter().map(|mark| mark.durable()).collect();
+    for (state, durable) in hello.streams.iter().zip(&durable).filter(|(state, durable)| state.last < **durable) {
+        shared.metrics.spools_behind.inc();
+        let (agent, stream, last) = (&who.agent, &state.stream, state.last.0);
+        tracing::warn!(%agent, %stream, last, durable = durable.0, "the agent's spool is behind what it has sent: rolled back, or cloned");
+    }
+    let (protocol, welcome) = welcoming.welcome(shared.store, now(), terms(shared), &durable);
+    if let Err(error) = connection.write(&[welcome], protocol.version()).await {
+        return Ending::Connection(error);
+    }
+    connection.settle(protocol.version());
+    let session = Session { connection, protocol, who, signal, marks, shared: Arc::clone(shared) };
+    session.run().await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    async fn run(mut self) -> Ending {
+        let shared = Arc::clone(&self.shared);
+        let signal = Arc::clone(&self.signal);
+        let stopping = shared.shutdown.wait();
+        tokio::pin!(stopping);
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = &mut stopping => return self.leave(ByeReason::Stopping, Ending::Stopping).await,
+                () = signal.woken() => self.acknowledge().await.map(|()| None),
+                next = self.connection.next() => match next {
+                    Ok(Some(incoming)) => self.take(incoming).await,
+                    Ok(None) => return Ending::Left,
+                    Err(error) => Err(Ending::Connection(error)),
+                },
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(reason)) => {
+                    tracing::debug!(agent = %self.who.agent, reason = reason.as_str(), "agent says bye");
+                    return self.leave(ByeReason::Answering, Ending::Left).await;
+                }
+                Err(ending) => return self.end(ending).await,
+            }
+        }
+    }
+
+    /// Takes a frame; returns the agent's reason if it was a BYE.
+    async fn take(&mut self, incoming: Incoming) -> Result<Option<ByeReason>, Ending> {
+        let Incoming { frame, room } = incoming;
+        let records = if let Frame::Batch(batch) = &frame { u64::from(batch.count) } else { 0 };
+        let event = self.protocol.receive(frame, now()).map_err(Ending::Protocol)?;
+        match event {
+            CollectorEvent::Batch(accepted) => {
+                let batch = accepted.batch;
+                self.shared.metrics.received_bytes.inc_by(batch.body.bytes().len() as u64);
+                self.shared.metrics.raw_bytes.inc_by(batch.body.raw_len() as u64);
+                let memory = self.shared.budget.work(batch.body.raw_len()).await.ok();
+                // What was set aside for reading is given back only now, when the work has its own.
+                drop(room);
+                let mark = self.mark_of(&batch.stream)?;
+                self.submit(mark, Work::Batch(batch), memory).await?;
+            }
+            CollectorEvent::Gap(gap) => {
+                let mark = self.mark_of(&gap.stream)?;
+                self.submit(mark, Work::Gap { gap, received: now() }, None).await?;
+            }
+            CollectorEvent::Duplicate(ack) => {
+                self.shared.metrics.duplicate_batches.inc_by(u64::from(records > 0));
+                self.shared.metrics.duplicate_records.inc_by(records);
+                self.write(&[Frame::Ack(ack)]).await?;
+            }
+            CollectorEvent::Answer(frame) => self.write(&[frame]).await?,
+            CollectorEvent::Heard(_) => {}
+            CollectorEvent::Bye(reason) => return Ok(Some(reason)),
+        }
+        self.acknowledge().await?;
+        self.connection.excuse();
+        Ok(None)
+    }
+
+    fn mark_of(&self, stream: &canh_event::StreamName) -> Result<Arc<Mark>, Ending> {
+        let mark = self.marks.iter().find(|mark| mark.stream() == stream);
+        // The state machine lets only announced streams through, and each has a mark.
+        mark.cloned().ok_or(Ending::Refused(NackCode::Protocol))
+    }
+
+    async fn submit(
+        &mut self,
+        mark: Arc<Mark>,
+        work: Work,
+        memory: Option<tokio::sync::OwnedSemaphorePermit>,
+    ) -> Result<(), Ending> {
+        let (agency, session) = (self.who.agency.clone(), Arc::clone(&self.signal));
+        let job = Job { mark, agency, session, work, memory, read_at: std::time::Instant::now() };
+        self.shared.normalisers.submit(job).await.map_err(|Ended| Ending::Refused(NackCode::Storage))
+    }
+
+    /// Sends what has become durable, and ends if somebody has refused the session.
+    async fn acknowledge(&mut self) -> Result<(), Ending> {
+        let mut acks = Vec::new();
+        for mark in &self.marks {
+            acks.extend(self.protocol.acknowledge(mark.stream(), mark.durable()));
+        }
+        self.write(&acks).await?;
+        match self.signal.verdict() {
+            None => Ok(()),
+            Some(nack) => {
+                self.shared.metrics.nacks.with_label_values(&[nack.code.as_str()]).inc();
+                let code = nack.code;
+                self.write(&[Frame::Nack(nack)]).await?;
+                Err(Ending::Refused(code))
+            }
+        }
+    }
+
+    async fn write(&mut self, frames: &[Frame]) -> Result<(), Ending> {
+        self.connection.write(frames, self.protocol.version()).await.map_err(Ending::Connection)
+    }
+
+    /// Reads no more, acknowledges what is under way, says BYE and closes.
+    async fn leave(mut self, reason: ByeReason, ending: Ending) -> Ending {
+        let deadline = Instant::now() + self.shared.stop_deadline;
+        let signal = Arc::clone(&self.signal);
+        while !self.protocol.is_idle() {
+            if let Err(error) = self.acknowledge().await {
+                return error;
+            }
+            if self.protocol.is_idle() {
+                break;
+            }
+            if timeout_at(deadline, signal.woken()).await.is_err() {
+                tracing::warn!(agent = %self.who.agent, "not everything under way became durable before the deadline");
+                break;
+            }
+        }
+        if let Err(error) = self.write(&[Frame::Bye(canh_wire::Bye { reason })]).await {
+            return error;
+        }
+        self.connection.close().await;
+        ending
+    }
+
+    /// Ends for a reason that is the agent's or the line's.
+    async fn end(mut self, ending: Ending) -> Ending {
+        match ending {
+            Ending::Protocol(error) => {
+                let nack = error.nack(retry_after(error.code()));
+                self.shared.metrics.nacks.with_label_values(&[nack.code.as_str()]).inc();
+                if self.write(&[Frame::Nack(nack)]).await.is_ok() {
+                    self.connection.close().await;
+                }
+                Ending::Protocol(error)
+            }
+            Ending::Connection(ConnectionError::Idle { span }) => {
+                let bye = Frame::Bye(canh_wire::Bye { reason: ByeReason::Idle });
+                if self.write(&[bye]).await.is_ok() {
+                    self.connection.close().await;
+                }
+                Ending::Connection(ConnectionError::Idle { span })
+            }
+            Ending::Connection(error @ ConnectionError::Frame(_)) => {
+                let shared = Arc::clone(&self.shared);
+                fail(self.connection, error, &shared).await
+            }
+            Ending::Refused(code) => {
+                self.connection.close().await;
+                Ending::Refused(code)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Says what was wrong with the peer's bytes, as far as it can still be said.
+async fn fail<S>(connection: Connection<S>, error: ConnectionError, shared: &Shared) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let ConnectionError::Frame(error) = &error {
+        let code = match error {
+            FrameError::Version { .. } => NackCode::Version,
+            _ => NackCode::Protocol,
+        };
+        refuse(connection, Nack { code, retry_after: retry_after(code), place: None }, SPOKEN.newest, shared).await;
+    }
+    Ending::Connection(error)
+}
+
+async fn refuse<S>(mut connection: Connection<S>, nack: Nack, version: u8, shared: &Shared) -> Ending
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let code = nack.code;
+    shared.metrics.nacks.with_label_values(&[code.as_str()]).inc();
+    if connection.write(&[Frame::Nack(nack)], version).await.is_ok() {
+        connection.close().await;
+    }
+    Ending::Refused(code)
+}
+
+fn terms(shared: &Shared) -> Terms {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    Terms {
+        window: shared.window,
+        max_body_bytes: size(MAX_BODY_BYTES),
+        max_raw_bytes: size(MAX_RAW_BODY_BYTES),
+        max_records: size(MAX_BATCH_ROWS),
+        ping_interval: PING_INTERVAL.min(shared.idle_timeout / 3),
+        idle_timeout: shared.idle_timeout,
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::EPOCH.saturating_add(since)
+}
+
+impl Ending {
+    /// Returns one word for it, for a label.
+    pub(crate) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Stopping => "stopping",
+            Self::Refused(_) => "refused",
+            Self::Protocol(_) => "protocol",
+            Self::Connection(error) => error.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
