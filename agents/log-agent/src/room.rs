@@ -1,0 +1,79 @@
+//! What all sources share: which files are known and where they are, the read buffer, the bounds, and
+//! who is told of failures.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::batch::Moment;
+use crate::metrics::{AgentMetrics, Reason};
+use crate::position::FileId;
+use crate::tail::Polled;
+
+/// Most complaints that are remembered. Past it all are forgotten, and may be logged once more.
+const MAX_COMPLAINTS: usize = 1_024;
+
+/// How files are held.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TailLimits {
+    /// How long a detached file is held after its last growth.
+    pub(crate) rotated_wait: Duration,
+    /// Files held open; past it, files that are read to their end are closed.
+    pub(crate) open_files: usize,
+}
+
+/// What all sources share.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) moment: Moment,
+    /// Files that some source reads or has read.
+    pub(crate) known: HashSet<FileId>,
+    /// Files at watched paths as of the last scan: where, and how long they were.
+    pub(crate) present: HashMap<FileId, (PathBuf, u64)>,
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) open_files: usize,
+    pub(crate) limits: TailLimits,
+    pub(crate) metrics: AgentMetrics,
+    complaints: HashSet<(PathBuf, Reason)>,
+}
+
+impl Room {
+    pub(crate) fn new(limits: TailLimits, metrics: AgentMetrics, moment: Moment) -> Self {
+        Self {
+            moment,
+            known: HashSet::new(),
+            present: HashMap::new(),
+            buffer: Vec::new(),
+            open_files: 0,
+            limits,
+            metrics,
+            complaints: HashSet::new(),
+        }
+    }
+
+    /// Counts what a poll did besides handing over lines.
+    pub(crate) fn count(&self, path: &Path, polled: Polled) {
+        self.metrics.skipped_bytes.inc_by(polled.skipped);
+        if polled.truncations > 0 {
+            self.metrics.truncations.inc_by(polled.truncations);
+            tracing::info!(path = ?path, "file was truncated, reading it from its beginning");
+        }
+    }
+
+    /// Counts a failed attempt, and logs it unless it was logged before: a file that cannot be read
+    /// is tried again every second.
+    pub(crate) fn complain(&mut self, path: &Path, reason: Reason, error: Option<&io::Error>) {
+        self.metrics.error(reason);
+        if self.complaints.len() >= MAX_COMPLAINTS {
+            self.complaints.clear();
+        }
+        if self.complaints.insert((path.to_owned(), reason)) {
+            let reason = reason.as_str();
+            match error {
+                Some(error) => tracing::warn!(path = ?path, reason, %error, "file cannot be read now"),
+                None => tracing::warn!(path = ?path, reason, "file cannot be read now"),
+            }
+        }
+    }
+}
