@@ -9,6 +9,7 @@ use canh_flow::MeterLimits;
 use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings};
 
 use crate::capture::{CaptureConfig, CaptureFrom, check_filter};
+use crate::forward::BatchLimits;
 use crate::ship::{ShipConfig, ship_config};
 
 const KIB: u64 = 1 << 10;
@@ -171,15 +172,6 @@ pub(crate) struct Config {
     pub(crate) batch: BatchLimits,
     pub(crate) drain_wait: Duration,
     pub(crate) metrics: SocketAddr,
-}
-
-/// When a batch is handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BatchLimits {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
-    /// Longest time its first record waits for more.
-    pub(crate) wait: Duration,
 }
 
 impl Config {

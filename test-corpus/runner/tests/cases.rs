@@ -1,5 +1,7 @@
 //! Every case of `test-corpus/cases`, and what the pack as a whole promises.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
