@@ -146,7 +146,12 @@ const KEYS: &[Key] = &[
         "/etc/canh/flow-agent/ca.pem",
         "The CA of the collectors' certificates.",
     ),
-    Key::with_default("tls.certificate", Kind::ExistingFile, "/etc/canh/flow-agent/cert.pem", "This agent's certificate."),
+    Key::with_default(
+        "tls.certificate",
+        Kind::ExistingFile,
+        "/etc/canh/flow-agent/cert.pem",
+        "This agent's certificate.",
+    ),
     Key::with_default("tls.key", Kind::SecretFile, "/etc/canh/flow-agent/key.pem", "Its private key."),
     Key::with_default(
         "metrics.address",

@@ -139,4 +139,12 @@ mod tests {
         assert!(text.contains("canh_flow_agent_packets_dropped_total{reason=\"kernel_buffer\"} 5\n"), "{text}");
         assert!(text.contains("canh_flow_agent_packets_dropped_total{reason=\"interface\"} 0\n"));
     }
+
+    #[test]
+    fn reference_page_is_in_step() {
+        let metrics = Metrics::new("canh-flow-agent", "0").unwrap();
+        AgentMetrics::register(&metrics).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(metrics.stale_page(&root).unwrap(), None, "run with UPDATE_GOLDEN=1 to write it");
+    }
 }

@@ -109,7 +109,12 @@ const KEYS: &[Key] = &[
         "/etc/canh/log-agent/ca.pem",
         "The CA of the collectors' certificates.",
     ),
-    Key::with_default("tls.certificate", Kind::ExistingFile, "/etc/canh/log-agent/cert.pem", "This agent's certificate."),
+    Key::with_default(
+        "tls.certificate",
+        Kind::ExistingFile,
+        "/etc/canh/log-agent/cert.pem",
+        "This agent's certificate.",
+    ),
     Key::with_default("tls.key", Kind::SecretFile, "/etc/canh/log-agent/key.pem", "Its private key."),
     Key::with_default(
         "tail.rotated_wait",

@@ -103,3 +103,16 @@ impl AgentMetrics {
         self.errors.with_label_values(&[reason.as_str()]).get()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_page_is_in_step() {
+        let metrics = Metrics::new("canh-log-agent", "0").unwrap();
+        AgentMetrics::new(&metrics).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(metrics.stale_page(&root).unwrap(), None, "run with UPDATE_GOLDEN=1 to write it");
+    }
+}

@@ -169,3 +169,16 @@ impl ShipMetrics {
         self.dropped.with_label_values(&[reason.as_str()]).inc_by(records);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_page_is_in_step() {
+        let metrics = Metrics::new("canh-ship", "0").unwrap();
+        ShipMetrics::new(&metrics).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(metrics.stale_page(&root).unwrap(), None, "run with UPDATE_GOLDEN=1 to write it");
+    }
+}

@@ -125,7 +125,7 @@ async fn stranger_is_told_nothing() {
     let shipper = agent.start().await;
     submit(&shipper, 1, 10).await;
     until("two handshakes have failed", || agent.metric("canh_agent_send_errors_total{reason=\"tls\"}") >= 2).await;
-    assert_eq!((stranger.store().connections, stranger.store().records.len()), (0, 0));
+    assert_eq!(stranger.store().connections, 0);
     shipper.stop().await;
 }
 

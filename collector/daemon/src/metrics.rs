@@ -122,4 +122,12 @@ mod tests {
         Metrics::register(&registry).unwrap();
         assert!(Metrics::register(&registry).is_err());
     }
+
+    #[test]
+    fn reference_page_is_in_step() {
+        let metrics = Registry::new("canh-collector", "0").unwrap();
+        Metrics::register(&metrics).unwrap();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        assert_eq!(metrics.stale_page(&root).unwrap(), None, "run with UPDATE_GOLDEN=1 to write it");
+    }
 }

@@ -41,6 +41,7 @@
 
 pub mod config;
 pub mod exit;
+mod generated;
 pub mod log;
 pub mod metrics;
 pub mod notify;

@@ -414,8 +414,9 @@ pub(crate) fn has_all_lines(store: &Store, last: u64) {
     assert_eq!(store.faults, Vec::<String>::new());
     assert_eq!(store.gaps, []);
     assert_eq!(store.records.len() as u64, last);
+    let first_epoch = store.records.first().map(|(epoch, ..)| *epoch);
     for (number, (epoch, sequence, bytes)) in (1..).zip(&store.records) {
-        assert_eq!((*sequence, *epoch), (number, store.records[0].0));
+        assert_eq!((*sequence, Some(*epoch)), (number, first_epoch));
         assert_eq!(*bytes, line(number), "line {number}");
     }
 }

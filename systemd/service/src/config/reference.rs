@@ -2,13 +2,13 @@
 //! fall behind it.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::check::literal;
 use crate::config::key::{Key, Kind, Presence};
 use crate::config::schema::Schema;
+use crate::generated;
 
 const COMMENT_COLUMNS: usize = 96;
 
@@ -57,17 +57,10 @@ impl Schema {
     pub fn stale_files(&self, root: &Path) -> io::Result<Vec<PathBuf>> {
         let page = root.join("docs/reference").join(format!("config-{}.md", self.daemon));
         let example = root.join("systemd/config").join(format!("{}.toml", self.daemon));
+        let files = [(page, self.reference_markdown()), (example, self.example_toml())];
         let mut stale = Vec::new();
-        for (path, text) in [(page, self.reference_markdown()), (example, self.example_toml())] {
-            if fs::read_to_string(&path).is_ok_and(|held| held == text) {
-                continue;
-            }
-            if std::env::var_os("UPDATE_GOLDEN").is_some() {
-                path.parent().map_or(Ok(()), fs::create_dir_all)?;
-                fs::write(&path, text)?;
-            } else {
-                stale.push(path);
-            }
+        for (path, text) in files {
+            stale.extend(generated::stale(path, &text)?);
         }
         Ok(stale)
     }

@@ -1,6 +1,8 @@
 //! The registry of a daemon's metrics, and the page that documents them.
 
 use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::Collector;
@@ -9,6 +11,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::generated;
 use crate::metrics::process::ProcessCollector;
 
 /// A metric that cannot be registered: its name is malformed, or taken. A bug of ours.
@@ -25,6 +28,7 @@ pub struct MetricsError {
 /// It begins with `canh_build_info{daemon, version}` and the `process_*` metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    daemon: Arc<str>,
     registry: Registry,
     described: Arc<Mutex<Vec<Described>>>,
 }
@@ -69,7 +73,7 @@ impl Metrics {
     /// # Errors
     /// None but for a bug of ours.
     pub fn new(daemon: &str, version: &str) -> Result<Self, MetricsError> {
-        let metrics = Self { registry: Registry::new(), described: Arc::default() };
+        let metrics = Self { daemon: Arc::from(daemon), registry: Registry::new(), described: Arc::default() };
         let help = "Which program and version this is; always 1.";
         let build = metrics.gauges("canh_build_info", help, &["daemon", "version"])?;
         build.with_label_values(&[daemon, version]).set(1);
@@ -146,7 +150,20 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&families).map_err(|source| refused("(all)", source))
     }
 
-    /// Returns the rows of `docs/reference/metrics.md` for what has been registered, sorted by name.
+    /// Returns the path of `docs/reference/metrics-<daemon>.md` under the workspace's root if it differs
+    /// from what is registered. For a test of each daemon; with `UPDATE_GOLDEN` set in the environment
+    /// the page is written instead.
+    ///
+    /// # Errors
+    /// The page cannot be written.
+    pub fn stale_page(&self, root: &Path) -> io::Result<Option<PathBuf>> {
+        let path = root.join("docs/reference").join(format!("metrics-{}.md", self.daemon));
+        let made = "Made from the code; a test holds it in step.";
+        let text = format!("# Metrics of {}\n\n{made}\n\n{}", self.daemon, self.reference_markdown());
+        generated::stale(path, &text)
+    }
+
+    /// Returns what has been registered as rows of Markdown, sorted by name.
     pub fn reference_markdown(&self) -> String {
         let mut described = self.described().clone();
         described.sort_by(|left, right| left.name.cmp(&right.name));
