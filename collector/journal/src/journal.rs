@@ -21,6 +21,9 @@ use crate::segment::{JournalError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentI
 /// How much is held back before it is written without waiting for a sync.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
+/// A buffer longer than this is given back once it is written.
+const KEPT_BUFFER_BYTES: usize = 2 << 20;
+
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalOptions {
@@ -230,6 +233,8 @@ impl<F: Fs> Journal<F> {
             let written = self.active.file.write_all_at(&self.buffer, offset);
             written.map_err(|error| FsError::new("write", &segment_path(&self.dir, self.active.first), error))?;
             self.buffer.clear();
+            // One long record must not be paid for ever after.
+            self.buffer.shrink_to(KEPT_BUFFER_BYTES);
         }
         Ok(())
     }

@@ -124,13 +124,17 @@ impl<F: Fs> Reader<F> {
     /// stood. [`ReadError::File`].
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         let wanted = lsn.max(Lsn::FIRST);
-        let oldest = self.oldest()?;
+        let firsts = list_segments(&self.fs, &self.dir)?;
+        let oldest = firsts.first().copied().unwrap_or(self.mark.durable.next());
         if wanted < oldest {
             return Err(ReadError::Dropped { wanted, oldest });
         }
+        let holder = firsts.iter().copied().rfind(|first| *first <= wanted);
+        // Forward in the same segment the walk just goes on.
+        let is_ahead = |current: &Current<F::File>| holder == Some(current.first) && wanted >= current.scan.expected;
+        self.current = self.current.take().filter(is_ahead);
         self.damage = None;
         self.wanted = wanted;
-        self.current = None;
         Ok(())
     }
 

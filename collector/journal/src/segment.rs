@@ -169,13 +169,13 @@ pub(crate) fn segment_path(dir: &Path, first: Lsn) -> PathBuf {
 /// Returns the first places of all segments in a directory, in order.
 pub(crate) fn list_segments<F: Fs>(fs: &F, dir: &Path) -> Result<Vec<Lsn>, FsError> {
     let names = fs.list(dir).map_err(FsError::on("list", dir))?;
-    let mut firsts: Vec<Lsn> = names.iter().filter_map(|name| parse_name(name)).collect();
+    let mut firsts: Vec<Lsn> = names.iter().filter_map(|name| parse_name(name, SUFFIX)).collect();
     firsts.sort_unstable();
     Ok(firsts)
 }
 
-fn parse_name(name: &str) -> Option<Lsn> {
-    let digits = name.strip_suffix(SUFFIX)?;
+fn parse_name(name: &str, suffix: &str) -> Option<Lsn> {
+    let digits = name.strip_suffix(suffix)?;
     let valid = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| valid).map(Lsn)
 }
@@ -213,7 +213,8 @@ fn prepare<F: Fs>(fs: &F, path: &Path, header: &SegmentHeader, bytes: u64) -> Re
 /// Removes what a crash left half made.
 pub(crate) fn remove_unfinished<F: Fs>(fs: &F, dir: &Path) -> Result<(), FsError> {
     let names = fs.list(dir).map_err(FsError::on("list", dir))?;
-    for name in names.iter().filter(|name| name.ends_with(NEW_SUFFIX)) {
+    // Nothing but our own: a consumer may be making its cursor beside them just now.
+    for name in names.iter().filter(|name| parse_name(name, NEW_SUFFIX).is_some()) {
         let path = dir.join(name);
         fs.remove(&path).map_err(FsError::on("remove", &path))?;
     }
@@ -259,10 +260,10 @@ mod tests {
 
     #[test]
     fn names_of_segments_sort_and_nothing_else_passes() {
-        assert_eq!(parse_name("00000000000000000042.seg"), Some(Lsn(42)));
-        assert_eq!(parse_name("18446744073709551615.seg"), Some(Lsn(u64::MAX)));
+        assert_eq!(parse_name("00000000000000000042.seg", SUFFIX), Some(Lsn(42)));
+        assert_eq!(parse_name("18446744073709551615.seg", SUFFIX), Some(Lsn(u64::MAX)));
         for name in ["42.seg", "0000000000000000042x.seg", "99999999999999999999.seg", "00000000000000000042.new"] {
-            assert_eq!(parse_name(name), None, "{name}");
+            assert_eq!(parse_name(name, SUFFIX), None, "{name}");
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::fs::FsFile;
 /// How much is read at a time: enough to make the system calls vanish, small beside a cache.
 const CHUNK_BYTES: usize = 256 << 10;
 
+/// A window longer than this is given back once it is not needed.
+const KEPT_BYTES: usize = 2 << 20;
+
 /// A window of a file's bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
@@ -60,6 +63,10 @@ impl Window {
     fn fill<H: FsFile>(&mut self, file: &H, want: usize) -> io::Result<()> {
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
+        } else if self.bytes.len() > KEPT_BYTES && want <= CHUNK_BYTES {
+            // A long record has passed; its room is given back.
+            self.bytes.truncate(want);
+            self.bytes.shrink_to_fit();
         }
         while let Some(room) = self.bytes.get_mut(self.filled..want).filter(|room| !room.is_empty()) {
             match file.read_at(room, self.base + self.filled as u64)? {

@@ -1,7 +1,7 @@
 //! rsigma-eval, driven as its documents say: rules parsed once, an event parsed by serde_json, and
 //! evaluated with the logsource that the event's channel and id imply (routed) or without one.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use rsigma_eval::event::JsonEvent;
@@ -31,8 +31,9 @@ pub type PeerHit = (usize, String);
 
 impl Peer {
     /// Compiles every rule under `rules`.
-    pub fn load(rules: &Path) -> Result<Self> {
-        let mut collection = rsigma_parser::parse_sigma_directory(rules).map_err(|error| anyhow!("{error}"))?;
+    pub fn load(rules: &[PathBuf]) -> Result<Self> {
+        let folder = rules.first().ok_or_else(|| anyhow!("no rules"))?;
+        let mut collection = rsigma_parser::parse_sigma_directory(folder).map_err(|error| anyhow!("{error}"))?;
         // Its model has one category an event, so the registry's are merged, or rules are lost.
         for rule in &mut collection.rules {
             if let Some(category) = &mut rule.logsource.category

@@ -336,10 +336,13 @@ fn older_slot_of_the_mark_does_not_take_the_reader_back() {
 #[test]
 fn what_a_crash_left_half_made_is_removed() {
     let fs = sample(1);
-    let half = Path::new(DIR).join("00000000000000000099.new");
-    fs.put(&half, vec![0; 10]);
+    for name in ["00000000000000000099.new", "somebody's.cursor.new"] {
+        fs.put(&Path::new(DIR).join(name), vec![0; 10]);
+    }
     open(&fs);
-    assert!(!fs.list(Path::new(DIR)).unwrap().iter().any(|name| name.ends_with(".new")));
+    let mut left = fs.list(Path::new(DIR)).unwrap();
+    left.retain(|name| name.ends_with(".new"));
+    assert_eq!(left, ["somebody's.cursor.new"], "and nothing that is somebody else's");
 }
 
 #[test]
@@ -373,6 +376,10 @@ fn seeking_finds_each_record_and_says_what_was_dropped() {
     for lsn in (1..=RECORDS).rev() {
         reader.seek(Lsn(lsn)).unwrap();
         assert_eq!(reader.next().unwrap().unwrap().body, body(lsn));
+    }
+    for lsn in [1, 2, 4, 9, 10, RECORDS] {
+        reader.seek(Lsn(lsn)).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap().body, body(lsn), "forward");
     }
     reader.seek(Lsn(RECORDS + 5)).unwrap();
     assert_eq!(reader.next().unwrap(), None);
