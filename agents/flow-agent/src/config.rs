@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use canh_event::SourceName;
 use canh_flow::MeterLimits;
-use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings};
+use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings, joined};
+use canh_ship::{BatchLimits, SHIP_KEY_COUNT, ShipConfig, ShipKeyTexts, batch_limits, ship_keys};
 
 use crate::capture::{CaptureConfig, CaptureFrom, check_filter};
-use crate::forward::BatchLimits;
-use crate::ship::{ShipConfig, ship_config};
+use crate::ship::config_of;
 
 const KIB: u64 = 1 << 10;
-const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-const TIB: u64 = 1 << 40;
 
 /// Longest host name a record carries, in bytes.
 const MAX_HOST_BYTES: usize = 255;
@@ -23,7 +21,7 @@ const MAX_HOST_BYTES: usize = 255;
 const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(3_600);
 
-const KEYS: &[Key] = &[
+const OWN_KEYS: &[Key] = &[
     Key::optional(
         "capture.interface",
         Kind::Text,
@@ -90,69 +88,6 @@ const KEYS: &[Key] = &[
     )
     .unit("flows"),
     Key::optional("host.name", Kind::Text, "web-01", "This host's name in records. Without it: what the kernel says."),
-    Key::required(
-        "ship.collectors",
-        Kind::List(&Kind::Endpoint),
-        "[\"collector.example.vn:7600\"]",
-        "Collectors, in the order they are tried.",
-    ),
-    Key::optional(
-        "ship.server_name",
-        Kind::Text,
-        "collector.example.vn",
-        "The name in the collectors' certificates. Without it: the host of the first collector.",
-    ),
-    Key::with_default(
-        "ship.spool_dir",
-        Kind::Path,
-        "/var/lib/canh/flow-agent/spool",
-        "Where flows wait until a collector has them, with how far a capture file has been read.",
-    ),
-    Key::with_default(
-        "ship.spool_max_bytes",
-        Kind::Bytes { min: 16 * MIB, max: TIB },
-        "1GiB",
-        "Room the spool may take. When it is full, flows of an interface are dropped and counted as soon as the queue \
-         before it is full too; a file is read no further.",
-    ),
-    Key::with_default(
-        "ship.batch_records",
-        Kind::Integer { min: 1, max: 4_096 },
-        "1024",
-        "Most flows of a batch. A batch is one sync of the spool's disk.",
-    )
-    .unit("flows"),
-    Key::with_default(
-        "ship.batch_bytes",
-        Kind::Bytes { min: 4 * KIB, max: 4 * MIB },
-        "512KiB",
-        "Most bytes of a batch.",
-    ),
-    Key::with_default(
-        "ship.batch_wait",
-        Kind::Duration { min: Duration::from_millis(10), max: Duration::from_secs(10) },
-        "200ms",
-        "Longest time a flow waits for others to go with it.",
-    ),
-    Key::with_default(
-        "ship.drain_wait",
-        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(25) },
-        "3s",
-        "How long a stopping agent goes on sending. What is left stays in the spool.",
-    ),
-    Key::with_default(
-        "tls.ca",
-        Kind::ExistingFile,
-        "/etc/canh/flow-agent/ca.pem",
-        "The CA of the collectors' certificates.",
-    ),
-    Key::with_default(
-        "tls.certificate",
-        Kind::ExistingFile,
-        "/etc/canh/flow-agent/cert.pem",
-        "This agent's certificate.",
-    ),
-    Key::with_default("tls.key", Kind::SecretFile, "/etc/canh/flow-agent/key.pem", "Its private key."),
     Key::with_default(
         "metrics.address",
         Kind::Address,
@@ -160,6 +95,18 @@ const KEYS: &[Key] = &[
         "Where metrics are served. They hold no addresses of flows, but belong on loopback or a management network.",
     ),
 ];
+
+const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
+    OWN_KEYS,
+    &ship_keys(ShipKeyTexts {
+        spool_dir: "/var/lib/canh/flow-agent/spool",
+        when_full: "Room the spool may take. When it is full, flows of an interface are dropped and counted as soon as \
+                    the queue before it is full too; a file is read no further.",
+        ca: "/etc/canh/flow-agent/ca.pem",
+        certificate: "/etc/canh/flow-agent/cert.pem",
+        key: "/etc/canh/flow-agent/key.pem",
+    }),
+);
 
 /// The table of keys.
 pub(crate) const SCHEMA: Schema = Schema::new("canh-flow-agent", KEYS);
@@ -214,12 +161,8 @@ impl Config {
             source,
             host: settings.has("host.name").then(|| settings.text("host.name").to_owned()),
             limits: limits(settings),
-            ship: ship_config(settings),
-            batch: BatchLimits {
-                records: settings.count("ship.batch_records"),
-                bytes: usize::try_from(settings.bytes("ship.batch_bytes")).unwrap_or(usize::MAX),
-                wait: settings.duration("ship.batch_wait"),
-            },
+            ship: config_of(settings),
+            batch: batch_limits(settings),
             drain_wait: settings.duration("ship.drain_wait"),
             metrics: settings.address("metrics.address"),
         })

@@ -3,24 +3,16 @@
 //! A batch is handed over when it is full, when its first record has waited long enough, and at the
 //! end. A file's batches carry its cursor.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use canh_event::{RecordBatch, RecordBatchError, Source, SourceName, Timestamp};
 use canh_flow::FlowRecord;
+use canh_ship::BatchLimits;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::metrics::{AgentMetrics, FlowDrop};
 use crate::progress::FileProgress;
-
-/// When a batch is handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BatchLimits {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
-    /// Longest time its first record waits for more.
-    pub(crate) wait: Duration,
-}
 
 /// Where batches go: the spool, or a test's list.
 pub(crate) trait Outlet {

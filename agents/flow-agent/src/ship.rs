@@ -7,8 +7,7 @@ use canh_event::{RecordBatch, SourceName};
 use canh_service::config::Settings;
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-pub(crate) use canh_ship::ShipConfig;
-use canh_ship::{RetryPolicy, ShipError, Shipper, Submitter};
+use canh_ship::{ShipConfig, ShipError, Shipper, Submitter, ship_config};
 
 use crate::forward::{Outlet, Taken};
 
@@ -25,31 +24,9 @@ pub(crate) struct SpoolOutlet(Submitter);
 
 /// Takes the shipper's configuration out of checked settings.
 #[expect(clippy::expect_used, reason = "the stream's name is written here, and valid")]
-pub(crate) fn ship_config(settings: &Settings) -> ShipConfig {
-    let collectors: Vec<String> = settings.list("ship.collectors").into_iter().map(str::to_owned).collect();
-    let server_name = if settings.has("ship.server_name") {
-        settings.text("ship.server_name").to_owned()
-    } else {
-        collectors.first().map_or_else(String::new, |first| host_of(first).to_owned())
-    };
-    ShipConfig {
-        stream: "flow".parse().expect("flow is a valid name"),
-        software: format!("canh-flow-agent {}", env!("CARGO_PKG_VERSION")),
-        spool_dir: settings.path("ship.spool_dir").to_owned(),
-        spool_max_bytes: settings.bytes("ship.spool_max_bytes"),
-        collectors,
-        server_name,
-        ca: settings.path("tls.ca").to_owned(),
-        certificate: settings.path("tls.certificate").to_owned(),
-        key: settings.path("tls.key").to_owned(),
-        retry: RetryPolicy::default(),
-    }
-}
-
-/// Returns the host of `host:port`, an IPv6 address without its brackets.
-fn host_of(endpoint: &str) -> &str {
-    let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']')
+pub(crate) fn config_of(settings: &Settings) -> ShipConfig {
+    let stream = "flow".parse().expect("flow is a valid name");
+    ship_config(settings, stream, format!("canh-flow-agent {}", env!("CARGO_PKG_VERSION")))
 }
 
 impl Shipping {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use canh_event::{RecordBatch, Source, SourceId, SourceName, Timestamp};
 
+use canh_ship::BatchLimits;
+
 use crate::tail::Sink;
 
 /// Now, on both clocks: spans are measured on the one, and records carry the other.
@@ -14,15 +16,6 @@ pub(crate) struct Moment {
     pub(crate) wall: Timestamp,
     /// Seconds east of UTC of the host's own zone.
     pub(crate) utc_offset_secs: i32,
-}
-
-/// When a batch is handed over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BatchLimits {
-    pub(crate) records: usize,
-    pub(crate) bytes: usize,
-    /// Longest time its first line waits for more.
-    pub(crate) wait: Duration,
 }
 
 /// The batch that is being filled.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings};
+use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings, joined};
+use canh_ship::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_keys};
 
-use crate::batch::BatchLimits;
 use crate::glob::Glob;
 use crate::room::TailLimits;
 use crate::watch::FileSpec;
@@ -46,7 +46,7 @@ const FILE_KEYS: &[Key] = &[
     ),
 ];
 
-const KEYS: &[Key] = &[
+const OWN_KEYS: &[Key] = &[
     Key::with_default(
         "metrics.address",
         Kind::Address,
@@ -54,68 +54,6 @@ const KEYS: &[Key] = &[
         "Where metrics are served. They hold no log content, but belong on loopback or a management network.",
     ),
     Key::optional("host.name", Kind::Text, "web-01", "This host's name in records. Without it: what the kernel says."),
-    Key::required(
-        "ship.collectors",
-        Kind::List(&Kind::Endpoint),
-        "[\"collector.example.vn:7600\"]",
-        "Collectors, in the order they are tried.",
-    ),
-    Key::optional(
-        "ship.server_name",
-        Kind::Text,
-        "collector.example.vn",
-        "The name in the collectors' certificates. Without it: the host of the first collector.",
-    ),
-    Key::with_default(
-        "ship.spool_dir",
-        Kind::Path,
-        "/var/lib/canh/log-agent/spool",
-        "Where lines wait until a collector has them, with how far each file has been read.",
-    ),
-    Key::with_default(
-        "ship.spool_max_bytes",
-        Kind::Bytes { min: 16 << 20, max: 1 << 40 },
-        "1GiB",
-        "Room the spool may take. When it is full the agent waits, and the log files themselves are the buffer.",
-    ),
-    Key::with_default(
-        "ship.batch_records",
-        Kind::Integer { min: 1, max: 4_096 },
-        "1024",
-        "Most lines of a batch. A batch is one sync of the spool's disk.",
-    )
-    .unit("lines"),
-    Key::with_default(
-        "ship.batch_bytes",
-        Kind::Bytes { min: 4 << 10, max: 4 << 20 },
-        "512KiB",
-        "Most bytes of a batch; a single longer line is a batch of its own.",
-    ),
-    Key::with_default(
-        "ship.batch_wait",
-        Kind::Duration { min: Duration::from_millis(10), max: Duration::from_secs(10) },
-        "200ms",
-        "Longest time a line waits for others to go with it.",
-    ),
-    Key::with_default(
-        "ship.drain_wait",
-        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(25) },
-        "3s",
-        "How long a stopping agent goes on sending. What is left stays in the spool.",
-    ),
-    Key::with_default(
-        "tls.ca",
-        Kind::ExistingFile,
-        "/etc/canh/log-agent/ca.pem",
-        "The CA of the collectors' certificates.",
-    ),
-    Key::with_default(
-        "tls.certificate",
-        Kind::ExistingFile,
-        "/etc/canh/log-agent/cert.pem",
-        "This agent's certificate.",
-    ),
-    Key::with_default("tls.key", Kind::SecretFile, "/etc/canh/log-agent/key.pem", "Its private key."),
     Key::with_default(
         "tail.rotated_wait",
         Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(24 * 3_600) },
@@ -141,6 +79,17 @@ const KEYS: &[Key] = &[
         .reloadable(),
 ];
 
+const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
+    OWN_KEYS,
+    &ship_keys(ShipKeyTexts {
+        spool_dir: "/var/lib/canh/log-agent/spool",
+        when_full: "Room the spool may take. When it is full the agent waits, and the log files themselves are the buffer.",
+        ca: "/etc/canh/log-agent/ca.pem",
+        certificate: "/etc/canh/log-agent/cert.pem",
+        key: "/etc/canh/log-agent/key.pem",
+    }),
+);
+
 /// The table of keys.
 pub(crate) const SCHEMA: Schema = Schema::new("canh-log-agent", KEYS);
 
@@ -152,7 +101,6 @@ pub(crate) struct Config {
     pub(crate) specs: Vec<FileSpec>,
     pub(crate) batch: BatchLimits,
     pub(crate) tail: TailLimits,
-    pub(crate) server_name: String,
 }
 
 impl Config {
@@ -183,17 +131,12 @@ impl Config {
         if !faults.is_empty() {
             return Err(ConfigFaults::new(path, faults));
         }
-        let batch = BatchLimits {
-            records: settings.count("ship.batch_records"),
-            bytes: usize::try_from(settings.bytes("ship.batch_bytes")).unwrap_or(usize::MAX),
-            wait: settings.duration("ship.batch_wait"),
-        };
+        let batch = batch_limits(&settings);
         let tail = TailLimits {
             rotated_wait: settings.duration("tail.rotated_wait"),
             open_files: settings.count("tail.max_open_files"),
         };
-        let server_name = server_name(&settings);
-        Ok(Self { settings, specs, batch, tail, server_name })
+        Ok(Self { settings, specs, batch, tail })
     }
 }
 
@@ -235,16 +178,6 @@ fn parse_offset(text: &str) -> Option<i32> {
     (minutes < 60 && total <= MAX_OFFSET_MINUTES).then_some(sign * total * 60)
 }
 
-/// The name the collectors' certificates must have: as configured, or the first collector's host.
-fn server_name(settings: &Settings) -> String {
-    if settings.has("ship.server_name") {
-        return settings.text("ship.server_name").to_owned();
-    }
-    let collectors = settings.list("ship.collectors");
-    let host = collectors.first().and_then(|first| first.rsplit_once(':')).map_or("", |(host, _)| host);
-    host.trim_start_matches('[').trim_end_matches(']').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,7 +204,6 @@ mod tests {
         let text = "[ship]\ncollectors = [\"[::1]:7600\"]\n[[file]]\npath = \"/var/log/*.log\"\nutc_offset = \"-03:30\"\nstart = \"end\"\n";
         let (_dir, text) = with_keys(text);
         let config = check(&text).unwrap();
-        assert_eq!(config.server_name, "::1");
         assert_eq!(config.specs[0].utc_offset_secs, Some(-12_600));
         assert!(config.specs[0].starts_at_end);
         assert_eq!((config.batch.records, config.batch.bytes), (1_024, 512 << 10));

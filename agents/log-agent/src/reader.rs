@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use canh_event::Timestamp;
 use canh_service::notify::Pulse;
 use canh_service::signals::Shutdown;
+use canh_ship::BatchLimits;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
-use crate::batch::{Batch, BatchLimits, Filled, Moment};
+use crate::batch::{Batch, Filled, Moment};
 use crate::watch::{FileSpec, Tick, Watch};
 
 const BUSY_PAUSE: Duration = Duration::from_millis(50);

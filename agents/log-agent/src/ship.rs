@@ -7,7 +7,7 @@ use anyhow::Context;
 use canh_event::SourceName;
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-use canh_ship::{RetryPolicy, ShipConfig, ShipError, Shipper};
+use canh_ship::{ShipConfig, ShipError, Shipper, ship_config};
 
 use crate::batch::Filled;
 use crate::config::{Config, SCHEMA};
@@ -31,7 +31,7 @@ pub(crate) struct Spool {
 impl Spool {
     /// Opens the spool and begins to send what is in it.
     pub(crate) async fn start(config: &Config, metrics: &Metrics, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let shipper = Shipper::start(ship_config(config)?, metrics, shutdown).await?;
+        let shipper = Shipper::start(config_of(config)?, metrics, shutdown).await?;
         Ok(Self { shipper })
     }
 
@@ -61,18 +61,8 @@ impl Spool {
     }
 }
 
-fn ship_config(config: &Config) -> anyhow::Result<ShipConfig> {
-    let settings = &config.settings;
-    Ok(ShipConfig {
-        stream: "log".parse().context("while naming the stream")?,
-        software: format!("{} {}", SCHEMA.daemon(), env!("CARGO_PKG_VERSION")),
-        spool_dir: settings.path("ship.spool_dir").to_owned(),
-        spool_max_bytes: settings.bytes("ship.spool_max_bytes"),
-        collectors: settings.list("ship.collectors").into_iter().map(str::to_owned).collect(),
-        server_name: config.server_name.clone(),
-        ca: settings.path("tls.ca").to_owned(),
-        certificate: settings.path("tls.certificate").to_owned(),
-        key: settings.path("tls.key").to_owned(),
-        retry: RetryPolicy::default(),
-    })
+fn config_of(config: &Config) -> anyhow::Result<ShipConfig> {
+    let stream = "log".parse().context("while naming the stream")?;
+    let software = format!("{} {}", SCHEMA.daemon(), env!("CARGO_PKG_VERSION"));
+    Ok(ship_config(&config.settings, stream, software))
 }

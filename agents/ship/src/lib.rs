@@ -27,6 +27,7 @@ mod config;
 mod connect;
 mod conversation;
 mod feed;
+mod keys;
 mod ledger;
 mod metrics;
 mod parts;
@@ -39,5 +40,6 @@ mod spooled;
 
 pub use config::{RetryPolicy, ShipConfig};
 pub use connect::CredentialsError;
+pub use keys::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_config, ship_keys};
 pub use shipper::{NotDrained, ShipError, Shipper, Submitter};
 pub use spool::SpoolError;

@@ -1,7 +1,8 @@
 use super::*;
-use crate::batch::{BatchLimits, Filled};
+use crate::batch::Filled;
 use canh_event::{MAX_RECORD_BYTES, Timestamp};
 use canh_service::metrics::Metrics;
+use canh_ship::BatchLimits;
 use proptest::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io::Write;

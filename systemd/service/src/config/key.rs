@@ -115,6 +115,28 @@ impl Key {
     }
 }
 
+/// Joins two tables of keys into one of `N` keys, so that keys several daemons have are declared once.
+///
+/// # Contract
+/// `N` is the sum of both lengths; anything else does not compile where it is used in a constant.
+pub const fn joined<const N: usize>(first: &[Key], second: &[Key]) -> [Key; N] {
+    assert!(first.len() + second.len() == N, "the table holds both, and nothing else");
+    let mut all = [Key::optional("", Kind::Bool, "", ""); N];
+    let mut place = 0;
+    let (mut left, mut right) = (first, second);
+    while let Some((slot, _)) = all.split_at_mut(place).1.split_first_mut() {
+        if let Some((key, rest)) = left.split_first() {
+            *slot = *key;
+            left = rest;
+        } else if let Some((key, rest)) = right.split_first() {
+            *slot = *key;
+            right = rest;
+        }
+        place += 1;
+    }
+    all
+}
+
 impl Kind {
     /// Returns the kind in words, as a fault and the reference page name it.
     pub(crate) fn in_words(&self) -> String {

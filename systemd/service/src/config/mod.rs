@@ -12,6 +12,6 @@ mod schema;
 mod settings;
 
 pub use fault::{ConfigFault, ConfigFaults};
-pub use key::{Key, Kind};
+pub use key::{Key, Kind, joined};
 pub use schema::{MAX_CONFIG_BYTES, Schema};
 pub use settings::{Change, Settings};
