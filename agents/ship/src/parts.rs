@@ -145,11 +145,13 @@ mod tests {
     #[test]
     fn any_batch_is_packed_into_parts_that_hold_it_whole() {
         let many_sources: Vec<_> = (0..4_096).map(|n| (n % 50, n)).collect();
-        let shapes = [vec![], vec![(0, 0)], vec![(1 << 20, 0); 8], vec![(2_000, 1); 4_096], many_sources];
-        for (shape, least) in shapes.into_iter().zip([0, 1, 8, 7, 2]) {
+        let again: Vec<_> = (0..4_096).map(|n| (300, n % 1_000)).collect();
+        let shapes = [vec![], vec![(0, 0)], vec![(1 << 20, 0); 8], vec![(2_000, 1); 4_096], many_sources, again];
+        for (shape, least) in shapes.into_iter().zip([0, 1, 8, 7, 2, 2]) {
             let batch = batch(&shape);
             let parts = pack(&mut Packer::try_new(1).unwrap(), &batch).unwrap();
             assert!(parts.len() >= least && parts.len() <= least + 1, "{} parts, {least} expected", parts.len());
+            assert!(parts.iter().all(|part| part.packed.raw_len() <= SAFE_BATCH_BYTES));
             assert_eq!(records(&unpacked(&parts)), records(&[batch]));
         }
     }

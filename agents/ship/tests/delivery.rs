@@ -19,6 +19,7 @@ async fn what_is_submitted_arrives_and_the_books_balance() {
     let authority = Authority::new();
     let collector = Collector::start(&authority, usual_window(), honest()).await;
     let mut agent = Agent::new(&authority, &[&collector.address]);
+    agent.config.software = "canh-test 0.1.0 ".repeat(5);
     let shipper = agent.start().await;
     for n in 0..20 {
         let (batch, cursors) = lines(n * 50 + 1, n * 50 + 50);
@@ -26,6 +27,7 @@ async fn what_is_submitted_arrives_and_the_books_balance() {
     }
     shipper.drain(PATIENCE).await.unwrap();
     has_all_lines(&collector.store(), 1_000);
+    assert_eq!(collector.store().software, "canh-test 0.1.0 ".repeat(5)[..63]);
     for name in ["produced", "spooled", "acknowledged"] {
         assert_eq!(agent.metric(&format!("canh_agent_records_{name}_total")), 1_000);
     }
@@ -113,6 +115,48 @@ async fn window_of_one_batch_is_enough_and_never_exceeded() {
     }
     shipper.drain(PATIENCE).await.unwrap();
     has_all_lines(&collector.store(), 300);
+    assert_eq!(collector.store().connections, 1, "waiting for the window ends no connection");
+    shipper.stop().await;
+}
+
+#[tokio::test]
+async fn batches_get_their_places_in_the_order_they_were_submitted() {
+    let authority = Authority::new();
+    let collector = Collector::start(&authority, usual_window(), honest()).await;
+    let mut agent = Agent::new(&authority, &[&collector.address]);
+    let shipper = agent.start().await;
+    // The first takes longer to pack than all others together.
+    let borders = [0, 4_000, 4_001, 4_002, 4_003, 4_004, 4_005];
+    let submits = borders.windows(2).map(|border| {
+        let (submitter, (batch, cursors)) = (shipper.submitter(), lines(border[0] + 1, border[1]));
+        tokio::spawn(async move { submitter.submit(batch, cursors).await.unwrap() })
+    });
+    for submit in submits.collect::<Vec<_>>() {
+        submit.await.unwrap();
+    }
+    shipper.drain(PATIENCE).await.unwrap();
+    has_all_lines(&collector.store(), 4_005);
+    assert_eq!(position(&shipper), 4_005);
+    shipper.stop().await;
+}
+
+#[tokio::test]
+async fn batch_longer_than_the_spool_goes_through_once_nothing_else_waits() {
+    let authority = Authority::new();
+    let collector = Collector::start(&authority, usual_window(), honest()).await;
+    let mut agent = Agent::new(&authority, &[&collector.address]);
+    agent.config.spool_max_bytes = 256 << 10;
+    let shipper = agent.start().await;
+    let mut dice = Dice(8);
+    let record: Vec<u8> = (0..1 << 20).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
+    for _ in 0..3 {
+        let mut batch = RecordBatch::new();
+        let id = batch.source(&source()).unwrap();
+        batch.push(id, Timestamp::EPOCH, &record).unwrap();
+        shipper.submit(batch, Vec::new()).await.unwrap();
+    }
+    shipper.drain(PATIENCE).await.unwrap();
+    assert_eq!(collector.store().records.len(), 3);
     shipper.stop().await;
 }
 

@@ -44,6 +44,36 @@ async fn batch_refused_for_good_becomes_a_gap_and_the_rest_arrives() {
 }
 
 #[tokio::test]
+async fn damage_in_the_spool_is_reported_as_a_gap_and_the_rest_arrives() {
+    let authority = Authority::new();
+    let mut agent = Agent::new(&authority, &["127.0.0.1:1"]);
+    let shipper = agent.start().await;
+    for first in [1, 11, 21] {
+        submit(&shipper, first, first + 9).await;
+    }
+    shipper.stop().await;
+    let segment = agent.config.spool_dir.join("00000000000000000001.seg");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // The second of three batches of about the same length.
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end / 2] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let collector = Collector::start(&authority, usual_window(), honest()).await;
+    agent.config.collectors = vec![collector.address.clone()];
+    let shipper = agent.start().await;
+    assert_eq!(harness::position(&shipper), 30, "the source does not read it again");
+    shipper.drain(PATIENCE).await.unwrap();
+    let store = collector.store();
+    let sequences: Vec<_> = store.records.iter().map(|(_, sequence, _)| *sequence).collect();
+    assert_eq!(sequences, (1..=10).chain(21..=30).collect::<Vec<_>>());
+    let gaps: Vec<_> = store.gaps.iter().map(|gap| (gap.from.0, gap.count, gap.reason)).collect();
+    assert_eq!(gaps, [(11, 10, GapReason::SpoolCorrupt)]);
+    assert_eq!(agent.metric("canh_agent_records_dropped_total{reason=\"spool_corrupt\"}"), 10);
+    assert_eq!(store.faults, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn collector_that_was_set_back_gets_again_what_the_spool_still_has() {
     let authority = Authority::new();
     let collector = Collector::start(&authority, usual_window(), honest()).await;

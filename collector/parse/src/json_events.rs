@@ -115,6 +115,14 @@ impl JsonEvents {
         self.reader.tokens()
     }
 
+    /// Returns the number of the field that was the `index`th to be seen.
+    ///
+    /// # Contract
+    /// A token with such a number was read since the numbers were last given anew.
+    pub fn path(&self, index: usize) -> PathId {
+        PathId::at(index)
+    }
+
     /// Returns what the field of a token is called.
     pub fn name(&self, path: PathId) -> &str {
         self.fields.get(path.index()).map_or("", |field| &*field.name)

@@ -91,6 +91,7 @@ mod account;
 mod address;
 mod buffers;
 mod cron;
+mod evtx;
 mod fields;
 mod header;
 mod json;
@@ -112,6 +113,10 @@ mod sudo;
 mod syslog;
 mod time;
 
+pub use evtx::{
+    EVTX_CHUNK_BYTES, EVTX_HEADER_BYTES, EVTX_MAGIC, EvtxChunk, EvtxError, EvtxReader, EvtxRecord, EvtxRecords,
+    evtx_chunks_start,
+};
 pub use json_events::JsonEvents;
 pub use json_paths::PathId;
 pub use json_reader::{JsonError, JsonReader, JsonToken};

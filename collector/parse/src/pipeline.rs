@@ -95,10 +95,17 @@ struct Channel {
     by_id: HashMap<u32, ClassId>,
 }
 
+/// Where collectors put an event's own fields. `a.*.` is `a.` and one more level, whatever its name.
+#[derive(Debug)]
+struct Prefix {
+    text: Box<str>,
+    has_level_after: bool,
+}
+
 /// A checked table.
 #[derive(Debug)]
 pub struct Pipeline {
-    prefixes: Vec<Box<str>>,
+    prefixes: Vec<Prefix>,
     names: HashMap<Box<str>, Box<str>>,
     channels: Vec<Channel>,
     /// By name in lower case: exports do not agree on capitals.
@@ -130,7 +137,7 @@ impl Pipeline {
         }
         let boxed = |text: String| text.into_boxed_str();
         let mut pipeline = Self {
-            prefixes: file.prefixes.into_iter().map(boxed).collect(),
+            prefixes: file.prefixes.iter().map(|text| Prefix::new(text)).collect(),
             names: file.names.into_iter().map(|(old, new)| (boxed(old), boxed(new))).collect(),
             channels: Vec::new(),
             channel_ids: HashMap::default(),
@@ -192,8 +199,7 @@ impl Pipeline {
         if let Some(known) = self.names.get(name) {
             return known;
         }
-        let prefix = self.prefixes.iter().find(|prefix| name.len() > prefix.len() && name.starts_with(&***prefix));
-        let short = prefix.and_then(|prefix| name.get(prefix.len()..)).unwrap_or(name);
+        let short = self.prefixes.iter().find_map(|prefix| prefix.strip(name)).unwrap_or(name);
         self.names.get(short).map_or(short, |known| known)
     }
 
@@ -212,6 +218,20 @@ impl Pipeline {
     /// Returns a class.
     pub fn class(&self, id: ClassId) -> Option<&EventClass> {
         self.classes.get(id.0 as usize)
+    }
+}
+
+impl Prefix {
+    fn new(text: &str) -> Self {
+        let before = text.strip_suffix("*.");
+        Self { text: before.unwrap_or(text).into(), has_level_after: before.is_some() }
+    }
+
+    /// Returns what of a name is left without the prefix; `None` if nothing would be.
+    fn strip<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let rest = name.strip_prefix(&*self.text)?;
+        let rest = if self.has_level_after { rest.split_once('.')?.1 } else { rest };
+        Some(rest).filter(|rest| !rest.is_empty())
     }
 }
 
@@ -258,6 +278,9 @@ mod tests {
             ("Event.System.Channel", "Channel"),
             ("CommandLine", "CommandLine"),
             ("EventData.", "EventData."),
+            ("Event.UserData.Operation_ClientFailure.PossibleCause", "PossibleCause"),
+            ("Event.UserData.Operation_ClientFailure", "Operation_ClientFailure"),
+            ("Event.EventData.Data.#text", "Data"),
         ] {
             assert_eq!(windows.field_name(name), short);
         }

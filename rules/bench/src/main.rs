@@ -1,7 +1,7 @@
 //! Times this engine and rsigma-eval on the same events and rules in one run, and prints ratios.
 //!
 //! `cargo run --release -- CORPUS [--events N] [--workload all|process|unique] [--rules windows|all]
-//! [--rounds N] [--ours]`
+//! [--rounds N] [--ours] [--only 'canh NDJSON']`
 //! The engines take turns, round by round, and the medians are compared, since the machine's speed
 //! drifts. Loading is timed apart.
 
@@ -27,6 +27,7 @@ struct Options {
     rules: Vec<PathBuf>,
     rounds: usize,
     with_peer: bool,
+    only: Option<String>,
 }
 
 fn main() -> Result<()> {
@@ -56,7 +57,8 @@ fn main() -> Result<()> {
 }
 
 fn compare(options: &Options, ours: &Ours, nothing: &Ours, peer: Option<&Peer>, lines: &[&[u8]], bytes: usize) -> Result<()> {
-    let batches = ours::decode(lines)?;
+    let needs_batches = options.only.as_deref().is_none_or(|only| only == "canh batches");
+    let batches = if needs_batches { ours::decode(lines)? } else { Vec::new() };
     let names = ["rsigma routed", "rsigma default", "canh NDJSON", "canh reading alone", "canh 2 threads", "canh batches"];
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); names.len()];
     let mut hits = vec![0; names.len()];
@@ -74,23 +76,32 @@ fn compare(options: &Options, ours: &Ours, nothing: &Ours, peer: Option<&Peer>, 
                 note(index, found, start.elapsed());
             }
         }
-        let mut matcher = ours.lines();
-        let start = Instant::now();
-        let found = matcher.run(lines, Routing::ByLogsource, None);
-        note(2, found, start.elapsed());
-        let mut matcher = nothing.lines();
-        let start = Instant::now();
-        let found = matcher.run(lines, Routing::ByLogsource, None);
-        note(3, found, start.elapsed());
-        let start = Instant::now();
-        let halves = lines.split_at(lines.len() / 2);
-        let found = std::thread::scope(|scope| {
-            let other = scope.spawn(|| ours.lines().run(halves.1, Routing::ByLogsource, None));
-            ours.lines().run(halves.0, Routing::ByLogsource, None) + other.join().unwrap_or_default()
-        });
-        note(4, found, start.elapsed());
-        let (found, took) = ours::run_batches(&ours.program, &batches);
-        note(5, found, took);
+        let wanted = |index: usize| options.only.as_deref().is_none_or(|only| names[index] == only);
+        if wanted(2) {
+            let mut matcher = ours.lines();
+            let start = Instant::now();
+            let found = matcher.run(lines, Routing::ByLogsource, None);
+            note(2, found, start.elapsed());
+        }
+        if wanted(3) {
+            let mut matcher = nothing.lines();
+            let start = Instant::now();
+            let found = matcher.run(lines, Routing::ByLogsource, None);
+            note(3, found, start.elapsed());
+        }
+        if wanted(4) {
+            let start = Instant::now();
+            let halves = lines.split_at(lines.len() / 2);
+            let found = std::thread::scope(|scope| {
+                let other = scope.spawn(|| ours.lines().run(halves.1, Routing::ByLogsource, None));
+                ours.lines().run(halves.0, Routing::ByLogsource, None) + other.join().unwrap_or_default()
+            });
+            note(4, found, start.elapsed());
+        }
+        if wanted(5) {
+            let (found, took) = ours::run_batches(&ours.program, &batches);
+            note(5, found, took);
+        }
     }
     println!("\n{:20} {:>10} {:>8} {:>8} {:>9} {:>14}", "", "events/s", "MB/s", "us/event", "hits", "rsigma routed=1");
     let median = |list: &mut Vec<Duration>| {
@@ -148,6 +159,7 @@ fn options() -> Result<Options> {
         rules: vec![sigma.join("rules/windows")],
         rounds: 4,
         with_peer: true,
+        only: None,
         corpus,
     };
     while let Some(argument) = arguments.next() {
@@ -156,6 +168,7 @@ fn options() -> Result<Options> {
             "--events" => options.events = value()?.parse()?,
             "--rounds" => options.rounds = value()?.parse()?,
             "--ours" => options.with_peer = false,
+            "--only" => options.only = Some(value()?),
             "--workload" => {
                 options.workload = match value()?.as_str() {
                     "all" => Workload::All,

@@ -77,6 +77,7 @@ impl LineMatcher {
             self.fields.clear();
         }
         let mut feed = self.matcher.begin(self.events.logsource(), routing);
+        feed.read_from(text);
         let wants_everything = feed.wants_everything();
         for token in self.events.tokens() {
             let index = token.path().index();

@@ -59,6 +59,7 @@ pub(crate) struct Store {
     pub(crate) records: Vec<(Epoch, u64, Vec<u8>)>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) connections: u64,
+    pub(crate) software: String,
     pub(crate) faults: Vec<String>,
 }
 
@@ -159,7 +160,11 @@ impl Serving<'_> {
     async fn serve(mut self) -> Result<(), Over> {
         let hello = self.read().await?;
         let session = CollectorSession::new(SPOKEN).receive(hello).map_err(|error| self.fault(&error))?;
-        self.store.lock().unwrap().connections += 1;
+        {
+            let mut store = self.store.lock().unwrap();
+            store.connections += 1;
+            store.software = session.hello().software.to_string();
+        }
         self.act(Moment::Hello).await?;
         let durable: Vec<_> = {
             let store = self.store.lock().unwrap();

@@ -15,10 +15,10 @@ use hashbrown::HashTable;
 use crate::program::{FieldId, FieldIndex, Inner, PredicateId, Scratch};
 
 /// Most values of one generation.
-const MAX_ENTRIES: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 18;
 
 /// Most text of one generation, in bytes.
-const MAX_TEXT_BYTES: usize = 8 << 20;
+const MAX_TEXT_BYTES: usize = 24 << 20;
 
 /// Longest value that is remembered: script blocks come up to 32 kB, and the same ones again.
 const MAX_REMEMBERED_BYTES: usize = 32 << 10;
