@@ -149,10 +149,10 @@ async fn batch_longer_than_the_spool_goes_through_once_nothing_else_waits() {
     let shipper = agent.start().await;
     let mut dice = Dice(8);
     let record: Vec<u8> = (0..1 << 20).map(|_| dice.roll(256).to_le_bytes()[0]).collect();
-    for _ in 0..3 {
+    for length in [10, 1 << 20, 1 << 20] {
         let mut batch = RecordBatch::new();
         let id = batch.source(&source()).unwrap();
-        batch.push(id, Timestamp::EPOCH, &record).unwrap();
+        batch.push(id, Timestamp::EPOCH, &record[..length]).unwrap();
         shipper.submit(batch, Vec::new()).await.unwrap();
     }
     shipper.drain(PATIENCE).await.unwrap();

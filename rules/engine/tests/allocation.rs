@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the functions here are tests or part of one")]
 
 use canh_event::{BatchBuilder, EventBatch, Logsource, Origin, RowHeader, TimeQuality, Timestamp, Value};
-use canh_sigma::{Matcher, Program, Routing, RuleFile, RuleSet};
+use canh_sigma::{Matcher, MemoryLimits, Program, Routing, RuleFile, RuleSet};
 
 const RULES: &str = "
 title: one
@@ -57,10 +57,11 @@ fn batch(round: u32) -> EventBatch {
 fn matching_does_not_allocate_once_warm() {
     let loaded = RuleSet::load([RuleFile { path: "r.yml".to_owned(), text: RULES.to_owned() }]);
     assert_eq!(loaded.refused, []);
-    let mut matcher = Matcher::new(&Program::compile(&loaded.rules));
+    let limits = MemoryLimits { values: 20_000, text_bytes: 1 << 20 };
+    let mut matcher = Matcher::with_memory(&Program::compile(&loaded.rules), limits);
     let mut hits = Vec::with_capacity(2_048);
-    // Long enough for both generations of the memory to have been filled once: 65,536 values each,
-    // two new ones an event.
+    // Long enough for both generations of the memory to have been filled several times: each event
+    // brings two new values.
     for round in 0..300 {
         hits.clear();
         matcher.run(&batch(round), Routing::ByLogsource, &mut hits);

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use canh_event::{BatchBuilder, EventBatch, Logsource, Origin, RowHeader, TimeQuality, Timestamp, Value, ValueKind};
-use canh_sigma::{Hit, Matcher, Program, Routing, RuleFile, RuleIndex, RuleSet, reference};
+use canh_sigma::{Hit, Matcher, MemoryLimits, Program, Routing, RuleFile, RuleIndex, RuleSet, reference};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -176,10 +176,12 @@ proptest! {
         texts in vec(rule(), 1..16),
         events in vec(event(), 1..80),
         border in 0..80_usize,
+        values in 1..100_usize,
     ) {
         let rules = load(&texts);
         let program = Program::compile(&rules);
-        let mut matcher = Matcher::new(&program);
+        // So few values that it forgets in the middle of a case.
+        let mut matcher = Matcher::with_memory(&program, MemoryLimits { values, text_bytes: 8 * values });
         let (head, tail) = events.split_at(border.min(events.len()));
         for events in [head, tail, head] {
             let batch = batch(events);

@@ -10,7 +10,7 @@ use crate::program::{FieldId, Inner, Pair, Program, Scope};
 use crate::rule::RuleIndex;
 use crate::run::fed::Fed;
 use crate::run::hit::{Hit, Routing};
-use crate::run::memory::{ListId, Memory, MemoryCounts};
+use crate::run::memory::{ListId, Memory, MemoryCounts, MemoryLimits};
 use crate::run::pair::stands;
 use crate::run::verdict::Verdict;
 
@@ -64,10 +64,15 @@ struct Hung {
 impl Matcher {
     /// Returns a matcher of a program.
     pub fn new(program: &Program) -> Self {
+        Self::with_memory(program, MemoryLimits::default())
+    }
+
+    /// Returns a matcher of a program that remembers no more of the values it has seen than this.
+    pub fn with_memory(program: &Program, limits: MemoryLimits) -> Self {
         let inner = &program.inner;
         Self {
             program: program.clone(),
-            memory: Memory::new(inner),
+            memory: Memory::new(inner, limits),
             verdict: Verdict::new(inner),
             scopes: vec![Scope::new(&inner.groups, None)],
             scope_ids: HashMap::new(),

@@ -14,12 +14,6 @@ use hashbrown::HashTable;
 
 use crate::program::{FieldId, FieldIndex, Inner, PredicateId, Scratch};
 
-/// Most values of one generation.
-const MAX_ENTRIES: usize = 1 << 18;
-
-/// Most text of one generation, in bytes.
-const MAX_TEXT_BYTES: usize = 24 << 20;
-
 /// Longest value that is remembered: script blocks come up to 32 kB, and the same ones again.
 const MAX_REMEMBERED_BYTES: usize = 32 << 10;
 
@@ -62,6 +56,21 @@ struct Lists {
     numbers: Vec<u32>,
 }
 
+/// How much a matcher may remember of values seen before: so much twice over, and one batch more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Most values of one generation.
+    pub values: usize,
+    /// Most text of one generation, in bytes.
+    pub text_bytes: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self { values: 1 << 18, text_bytes: 24 << 20 }
+    }
+}
+
 /// How often values were known, for benches and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryCounts {
@@ -81,12 +90,13 @@ pub(crate) struct Memory {
     scratch: Scratch,
     fired: Vec<PredicateId>,
     list: Vec<u32>,
+    limits: MemoryLimits,
     pub(crate) counts: MemoryCounts,
 }
 
 impl Memory {
     /// Returns an empty memory.
-    pub(crate) fn new(program: &Inner) -> Self {
+    pub(crate) fn new(program: &Inner, limits: MemoryLimits) -> Self {
         let mut memory = Self {
             young: Generation::default(),
             old: Generation::default(),
@@ -95,6 +105,7 @@ impl Memory {
             scratch: Scratch::new(program.fields.iter().flat_map(FieldIndex::room)),
             fired: Vec::new(),
             list: Vec::new(),
+            limits,
             counts: MemoryCounts::default(),
         };
         memory.lists.reset(&memory.hasher);
@@ -108,7 +119,7 @@ impl Memory {
             self.old.clear();
             self.lists.reset(&self.hasher);
         }
-        if self.young.is_full() {
+        if self.young.is_full(self.limits) {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }
@@ -182,8 +193,8 @@ fn sort_tail(list: &mut Vec<u32>, from: usize) {
 }
 
 impl Generation {
-    fn is_full(&self) -> bool {
-        self.table.len() >= MAX_ENTRIES || self.text.len() >= MAX_TEXT_BYTES
+    fn is_full(&self, limits: MemoryLimits) -> bool {
+        self.table.len() >= limits.values || self.text.len() >= limits.text_bytes
     }
 
     fn clear(&mut self) {

@@ -18,4 +18,4 @@ mod verdict;
 pub use feed::Feed;
 pub use hit::{Hit, Routing};
 pub use matcher::Matcher;
-pub use memory::MemoryCounts;
+pub use memory::{MemoryCounts, MemoryLimits};
