@@ -2,12 +2,13 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint fmt clean
+.PHONY: help setup build demo test lint bench-engine fmt clean
 
 help:
 	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
 	@echo "make test   everything: unit, integration, corpus, layers, live"
 	@echo "make lint   formatting, clippy with warnings as errors, documentation"
+	@echo "make bench-engine   our engine beside rsigma-eval, same events and rules in one run"
 	@echo "make fmt    format the sources"
 
 setup:
@@ -30,6 +31,14 @@ lint: setup
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check bans licenses sources; \
 	else echo "lint: cargo-deny is not installed, licences and bans not checked (cargo install cargo-deny)"; fi
+
+# Needs the folder of public test data beside the checkout; builds a peer outside the workspace.
+BENCH = $(CARGO) run --release --quiet --manifest-path rules/bench/Cargo.toml -- ../shared/corpus
+bench-engine: setup
+	$(BENCH) --workload all --events 400000 --rules windows
+	$(BENCH) --workload process --events 100000 --rules windows
+	$(BENCH) --workload unique --events 100000 --rules windows
+	$(BENCH) --workload all --events 400000 --rules all
 
 fmt:
 	$(CARGO) fmt --all
