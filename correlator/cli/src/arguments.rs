@@ -21,7 +21,7 @@ Examples:
   canh ls -o ids rule=ssh-* | canh ack - -m 'on it'";
 
 const EXITS: &str = "\
-Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 not found (or refused rules), 4 not allowed,
+Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 not found (or findings about rules), 4 not allowed,
 5 conflict or step the life cycle does not allow, 6 daemon unreachable (try again), 7 partly done,
 130 interrupted. A reader that goes away (`| head`) is no error.";
 

@@ -6,6 +6,9 @@
 //!                   ▲        └─► ...                                  │
 //!                   └──────────────── spent buffers ◄─────────────────┘
 //! ```
+//! What comes in a stream (stdin, packed, event logs) is read by the source; of a plain file it only
+//! says which part a judge is to read.
+//!
 //! Blocks go to the judges in turn and are collected in turn, so that hits come out in the order of
 //! the input however many judges there are. Every channel is bounded: at most a few blocks a judge
 //! are in memory.
@@ -17,5 +20,7 @@ mod lines;
 mod progress;
 mod report;
 pub(crate) mod run;
+mod sink;
 mod source;
+mod span;
 mod tally;

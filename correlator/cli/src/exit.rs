@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     /// The words on the command line make no sense together.
     Usage = 2,
     /// An incident or rule that does not exist, or an empty answer under `--fail-empty`.
-    /// `canh rules check` also ends so when it refused a rule.
+    /// `canh rules` also ends so on findings: `check` when it refused a rule, `test` when a case does
+    /// not hold, `armed` when nothing feeds a rule.
     NotFound = 3,
     /// This user may not do that.
     Permission = 4,

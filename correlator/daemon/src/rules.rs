@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use canh_incident::api::{RefusedRule, RuleList, RuleStatus};
 use canh_incident::{SCHEMA_VERSION, Severity};
 use canh_rulepack::PackError;
-use canh_sigma::{Diagnostic, Program, RuleSet};
+use canh_sigma::{Diagnostic, Program, RuleFile, RuleSet};
 
 /// Refused rules that are said one by one; past that only their number is.
 const MAX_SAID: usize = 50;
@@ -42,7 +42,9 @@ impl Rules {
         for path in absent {
             tracing::warn!(path = %path.display(), "rule path is not there, passed over");
         }
-        let loaded = RuleSet::load(canh_rulepack::load_dir(&present)?);
+        let loaded = RuleSet::load(
+            canh_rulepack::load_dir(&present)?.into_iter().map(|file| RuleFile { path: file.path, text: file.text }),
+        );
         let program = Program::compile(&loaded.rules);
         let detections = loaded.rules.rules().iter().map(|rule| rule.id.clone());
         let correlations = loaded.rules.correlations().iter().map(|rule| rule.id.clone());

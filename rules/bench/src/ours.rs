@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use canh_event::{BatchBuilder, EventBatch, Origin, RowHeader, TimeQuality, Timestamp};
 use canh_parse::JsonEvents;
-use canh_sigma::{FieldId, Hit, Matcher, Program, Routing, RuleIndex, RuleSet};
+use canh_sigma::{FieldId, Hit, Matcher, Program, Routing, RuleFile, RuleIndex, RuleSet};
 
 /// This engine with its rules compiled.
 pub struct Ours {
@@ -33,7 +33,7 @@ pub struct LineMatcher {
 impl Ours {
     /// Compiles every rule under `rules`.
     pub fn load(rules: &[PathBuf]) -> Result<Self> {
-        let loaded = RuleSet::load(canh_rulepack::load_dir(rules)?);
+        let loaded = RuleSet::load(canh_rulepack::load_dir(rules)?.into_iter().map(|file| RuleFile { path: file.path, text: file.text }));
         let program = Program::compile(&loaded.rules);
         Ok(Self { program, refused: loaded.refused.len(), rules: loaded.rules })
     }

@@ -4,8 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use canh_sigma::RuleFile;
-
 /// Most rule files of one call. SigmaHQ has under 4,000.
 pub const MAX_FILES: usize = 100_000;
 
@@ -17,6 +15,15 @@ pub const MAX_TOTAL_BYTES: u64 = 512 << 20;
 
 /// Deepest nesting of directories.
 pub const MAX_DEPTH: usize = 32;
+
+/// One file of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackFile {
+    /// Its path, as it was found.
+    pub path: String,
+    /// What is in it.
+    pub text: String,
+}
 
 /// Why rule files could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +66,7 @@ pub enum PackError {
 struct Walk {
     /// The directory that was named, every symbolic link resolved.
     root: PathBuf,
-    files: Vec<RuleFile>,
+    files: Vec<PackFile>,
     total_bytes: u64,
 }
 
@@ -71,7 +78,7 @@ struct Walk {
 /// # Errors
 /// [`PackError`] if a path cannot be read, a symbolic link leads out of the directory that was
 /// named, or a bound is passed.
-pub fn load_dir(paths: &[PathBuf]) -> Result<Vec<RuleFile>, PackError> {
+pub fn load_dir(paths: &[PathBuf]) -> Result<Vec<PackFile>, PackError> {
     let mut files = Vec::new();
     let mut total_bytes = 0;
     for path in paths {
@@ -149,7 +156,7 @@ impl Walk {
         }
         let text =
             String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned());
-        self.files.push(RuleFile { path: path.to_string_lossy().into_owned(), text });
+        self.files.push(PackFile { path: path.to_string_lossy().into_owned(), text });
         Ok(())
     }
 }
@@ -167,8 +174,8 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PackErr
 mod tests {
     use super::*;
 
-    fn names(files: &[RuleFile], root: &Path) -> Vec<String> {
-        let strip = |file: &RuleFile| Path::new(&file.path).strip_prefix(root).unwrap().display().to_string();
+    fn names(files: &[PackFile], root: &Path) -> Vec<String> {
+        let strip = |file: &PackFile| Path::new(&file.path).strip_prefix(root).unwrap().display().to_string();
         files.iter().map(strip).collect()
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use canh_sigma::{Program, RuleSet};
+use canh_sigma::{Program, RuleFile, RuleSet};
 
 /// Rules and the program made of them.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct LoadedPack {
 pub fn load_pack(folder: &Path) -> Result<LoadedPack> {
     let files = canh_rulepack::load_dir(&[folder.to_path_buf()])
         .with_context(|| format!("while reading the pack {}", folder.display()))?;
-    let loaded = RuleSet::load(files);
+    let loaded = RuleSet::load(files.into_iter().map(|file| RuleFile { path: file.path, text: file.text }));
     let refused: Vec<String> = loaded.refused.iter().map(ToString::to_string).collect();
     ensure!(refused.is_empty(), "rules of {} are refused:\n{}", folder.display(), refused.join("\n"));
     let program = Program::compile(&loaded.rules);

@@ -2,10 +2,10 @@
 
 use canh_sigma::RuleIndex;
 
+use crate::eval::span::Span;
+
 /// About how many bytes are judged at once.
 pub(super) const BLOCK_BYTES: usize = 1 << 20;
-/// Longest line that is read; a longer one is refused.
-pub(super) const MAX_LINE_BYTES: usize = 1 << 20;
 /// Most reasons kept of one block's refusals.
 const MAX_REASONS: usize = 5;
 
@@ -20,6 +20,8 @@ pub(super) struct Block {
 /// What a block brings.
 #[derive(Debug)]
 pub(super) enum Load {
+    /// The lines that begin in a part of a file.
+    Span(Span),
     /// Whole lines; only a file's last may lack its end.
     Lines(Vec<u8>),
     /// Whole chunks of an event log; only a file's last may be cut off.

@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use canh_parse::{ClassId, EVTX_CHUNK_BYTES, EvtxChunk, EvtxReader, JsonEvents, PathId};
 use canh_sigma::{FieldId, Matcher, Program, Routing, RuleIndex};
 
-use crate::eval::block::{Block, FoundHit, Judged, Load, MAX_LINE_BYTES};
+use crate::eval::block::{Block, FoundHit, Judged, Load};
+use crate::eval::span::{MAX_LINE_BYTES, Span};
 
 /// Where an event's own time is, the surest name first.
 const TIME_NAMES: [&str; 5] = ["TimeCreated", "@timestamp", "timestamp", "UtcTime", "EventTime"];
@@ -22,6 +23,8 @@ pub(super) struct Judge {
     evtx: EvtxReader,
     /// A line that is not UTF-8, made so.
     mended: String,
+    /// Lines this judge read itself.
+    read: Vec<u8>,
 }
 
 /// Matches events that are JSON text.
@@ -58,7 +61,7 @@ impl Judge {
             value: String::new(),
             found: Vec::new(),
         };
-        Self { lines, evtx: EvtxReader::new(), mended: String::new() }
+        Self { lines, evtx: EvtxReader::new(), mended: String::new(), read: Vec::new() }
     }
 
     /// Judges blocks until there are no more or nobody asks for the results.
@@ -73,6 +76,7 @@ impl Judge {
     fn block(&mut self, block: Block) -> Judged {
         let mut judged = Judged { file: block.file, ..Judged::default() };
         match block.load {
+            Load::Span(span) => self.span(&span, &mut judged),
             Load::Lines(bytes) => {
                 self.lines(&bytes, &mut judged);
                 judged.bytes = bytes.len() as u64;
@@ -83,13 +87,25 @@ impl Judge {
                 judged.bytes = bytes.len() as u64;
                 judged.spent = bytes;
             }
-            Load::LongLine => {
-                judged.records = 1;
-                judged.refuse(0, &too_long());
-            }
+            Load::LongLine => refuse_long_line(&mut judged),
             Load::Fault(fault) => judged.fault = Some(fault),
         }
         judged
+    }
+
+    fn span(&mut self, span: &Span, judged: &mut Judged) {
+        let mut bytes = std::mem::take(&mut self.read);
+        match span.read(&mut bytes) {
+            Ok(lines) => {
+                self.lines(bytes.get(lines.place).unwrap_or_default(), judged);
+                if lines.ends_too_long {
+                    refuse_long_line(judged);
+                }
+            }
+            Err(error) => judged.fault = Some(error.to_string().into()),
+        }
+        judged.bytes = span.end - span.start;
+        self.read = bytes;
     }
 
     fn lines(&mut self, bytes: &[u8], judged: &mut Judged) {
@@ -233,6 +249,11 @@ impl Fields {
         }
         of_class.get(path.index()).copied().flatten()
     }
+}
+
+fn refuse_long_line(judged: &mut Judged) {
+    judged.refuse(judged.records, &too_long());
+    judged.records += 1;
 }
 
 fn too_long() -> String {

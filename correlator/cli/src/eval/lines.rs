@@ -6,8 +6,9 @@
 
 use std::io::{self, Read};
 
-use crate::eval::block::{BLOCK_BYTES, Load, MAX_LINE_BYTES};
-use crate::eval::source::Sink;
+use crate::eval::block::{BLOCK_BYTES, Load};
+use crate::eval::sink::Sink;
+use crate::eval::span::MAX_LINE_BYTES;
 
 /// Bytes read at a time from a stream that may be slow.
 const LIVE_READ_BYTES: usize = 64 << 10;

@@ -17,7 +17,8 @@ use crate::eval::block::{Block, Judged};
 use crate::eval::judge::Judge;
 use crate::eval::progress::Progress;
 use crate::eval::report::{self, Report};
-use crate::eval::source::{self, Sink};
+use crate::eval::sink::Sink;
+use crate::eval::source;
 use crate::eval::tally::{Tally, Took};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
@@ -126,6 +127,8 @@ struct Collector {
     file: usize,
     records: u64,
     named: u64,
+    /// The last file that could not be read, or not be read on.
+    faulty: Option<usize>,
     faults: usize,
 }
 
@@ -134,7 +137,7 @@ impl Collector {
         let files = arguments.files.clone();
         let report = if arguments.count_only { None } else { Some(Report::new(rules, &files)?) };
         let tally = Tally::default();
-        Ok(Self { files, report, progress, tally, file: 0, records: 0, named: 0, faults: 0 })
+        Ok(Self { files, report, progress, tally, file: 0, records: 0, named: 0, faulty: None, faults: 0 })
     }
 
     fn collect(
@@ -157,8 +160,10 @@ impl Collector {
             };
             let Some(mut judged) = received else { break };
             self.take(&judged, &mut out, output)?;
-            // The reader may have ended before.
-            let _ = spent.send(std::mem::take(&mut judged.spent));
+            if judged.spent.capacity() > 0 {
+                // The reader may have ended before.
+                let _ = spent.send(std::mem::take(&mut judged.spent));
+            }
         }
         out.flush()?;
         self.progress.clear();
@@ -175,7 +180,9 @@ impl Collector {
         }
         self.tally.add(judged);
         self.name_refused(judged, output);
-        if let Some(fault) = &judged.fault {
+        if let Some(fault) = judged.fault.as_ref().filter(|_| self.faulty != Some(judged.file)) {
+            // Each part of one file may fail.
+            self.faulty = Some(judged.file);
             self.faults += 1;
             self.progress.clear();
             let failure = Failure::new(Exit::Partial, format!("{} cannot be read", self.file_name())).why(fault);
@@ -200,7 +207,7 @@ impl Collector {
 
     fn file_name(&self) -> String {
         let name = self.files.get(self.file).map(|path| path.to_string_lossy()).unwrap_or_default();
-        escape_for_terminal(if name == "-" { "stdin" } else { &*name }).into_owned()
+        escape_for_terminal(if name == "-" { "stdin" } else { &name }).into_owned()
     }
 
     fn say_refused(&self, output: &Output) {

@@ -1,20 +1,22 @@
 //! Opens the files, tells what they are, and sends their blocks to the judges in turn.
 //!
-//! Comes in: the words of the command line. Goes out: [`Block`]s. A file that cannot be read is a block
+//! Comes in: the words of the command line. Goes out: [`Load`]s. A file that cannot be read is a block
 //! of its own that says so, and the next one is read. zstd is undone on the way, in a bounded window.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
 
 use canh_parse::{EVTX_CHUNK_BYTES, EVTX_MAGIC, evtx_chunks_start};
 
 use crate::eval::arguments::FileFormat;
-use crate::eval::block::{BLOCK_BYTES, Block, Load};
+use crate::eval::block::{BLOCK_BYTES, Load};
 use crate::eval::lines::{self, Pace};
+use crate::eval::sink::Sink;
+use crate::eval::span::Span;
 
 /// What a zstd frame begins with. Source: RFC 8878 section 3.1.1.
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -23,49 +25,6 @@ const MAX_ZSTD_WINDOW_LOG: u32 = 26;
 /// As much of an event log's header as says how long it is.
 const EVTX_HEADER_PART_BYTES: usize = 128;
 const STDIN: &str = "-";
-
-/// Where blocks go: to each judge in turn.
-#[derive(Debug)]
-pub(super) struct Sink {
-    judges: Vec<SyncSender<Block>>,
-    next: usize,
-    file: usize,
-    spent: Receiver<Vec<u8>>,
-    is_closed: bool,
-}
-
-impl Sink {
-    /// Returns a sink to these judges, which takes buffers back from `spent`.
-    pub(super) fn new(judges: Vec<SyncSender<Block>>, spent: Receiver<Vec<u8>>) -> Self {
-        Self { judges, next: 0, file: 0, spent, is_closed: false }
-    }
-
-    /// Sends a block on; waits while the judge is busy. If nobody listens any more, nothing is sent.
-    pub(super) fn send(&mut self, load: Load) {
-        let block = Block { file: self.file, load };
-        let judge = self.judges.get(self.next);
-        self.is_closed |= judge.is_none_or(|judge| judge.send(block).is_err());
-        self.next = (self.next + 1) % self.judges.len().max(1);
-    }
-
-    /// Returns whether nobody listens any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.is_closed
-    }
-
-    /// Returns an empty buffer, one that was used before if there is any.
-    pub(super) fn buffer(&mut self) -> Vec<u8> {
-        let mut buffer = self.spent.try_recv().unwrap_or_default();
-        buffer.clear();
-        buffer
-    }
-
-    #[cfg(test)]
-    pub(super) fn for_tests() -> (Self, Receiver<Block>) {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1_024);
-        (Self::new(vec![sender], std::sync::mpsc::channel().1), receiver)
-    }
-}
 
 /// Counts the bytes of files as they are read, packed ones as they lie there.
 struct Counted<R> {
@@ -84,7 +43,7 @@ impl<R: Read> Read for Counted<R> {
 /// Reads every file and sends its blocks.
 pub(super) fn read_all(files: &[PathBuf], format: FileFormat, bytes: &Arc<AtomicU64>, mut sink: Sink) {
     for (file, path) in files.iter().enumerate() {
-        sink.file = file;
+        sink.begin_file(file);
         if let Err(error) = read(path, format, bytes, &mut sink) {
             sink.send(Load::Fault(error.to_string().into()));
         }
@@ -102,17 +61,41 @@ pub(super) fn total_bytes(files: &[PathBuf]) -> Option<u64> {
 }
 
 fn read(path: &Path, format: FileFormat, bytes: &Arc<AtomicU64>, sink: &mut Sink) -> io::Result<()> {
-    let (stream, pace): (Box<dyn Read>, Pace) = if path.as_os_str() == STDIN {
-        (Box::new(io::stdin()), Pace::Live)
-    } else {
-        let file = File::open(path)?;
-        let kind = file.metadata()?.file_type();
-        if kind.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; give the files in it"));
+    if path.as_os_str() == STDIN {
+        return read_stream(Counted { inner: io::stdin(), bytes: bytes.clone() }, Pace::Live, format, sink);
+    }
+    let file = File::open(path)?;
+    let kind = file.metadata()?;
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; give the files in it"));
+    }
+    if !kind.is_file() {
+        return read_stream(Counted { inner: file, bytes: bytes.clone() }, Pace::Live, format, sink);
+    }
+    let mut head = [0; EVTX_MAGIC.len()];
+    let read = file.read_at(&mut head, 0)?;
+    let head = head.get(..read).unwrap_or_default();
+    if head.starts_with(ZSTD_MAGIC) || is_evtx(head, format) {
+        return read_stream(Counted { inner: file, bytes: bytes.clone() }, Pace::Stored, format, sink);
+    }
+    deal_out(file, kind.len(), bytes, sink);
+    Ok(())
+}
+
+/// Sends the parts of a plain file; the judges read them.
+fn deal_out(file: File, length: u64, bytes: &AtomicU64, sink: &mut Sink) {
+    let file = Arc::new(file);
+    for start in (0..length).step_by(BLOCK_BYTES) {
+        let end = (start + BLOCK_BYTES as u64).min(length);
+        sink.send(Load::Span(Span { file: file.clone(), start, end }));
+        bytes.fetch_add(end - start, Ordering::Relaxed);
+        if sink.is_closed() {
+            return;
         }
-        (Box::new(file), if kind.is_file() { Pace::Stored } else { Pace::Live })
-    };
-    let stream = Counted { inner: stream, bytes: bytes.clone() };
+    }
+}
+
+fn read_stream(stream: impl Read, pace: Pace, format: FileFormat, sink: &mut Sink) -> io::Result<()> {
     let (head, stream) = peek(stream)?;
     if head.starts_with(ZSTD_MAGIC) {
         let mut unpacked = zstd::Decoder::with_buffer(BufReader::with_capacity(BLOCK_BYTES / 4, stream))?;
@@ -124,10 +107,14 @@ fn read(path: &Path, format: FileFormat, bytes: &Arc<AtomicU64>, sink: &mut Sink
 }
 
 fn read_events(head: &[u8], mut stream: impl Read, pace: Pace, format: FileFormat, sink: &mut Sink) -> io::Result<()> {
+    if is_evtx(head, format) { read_chunks(&mut stream, sink) } else { lines::send(&mut stream, pace, sink) }
+}
+
+fn is_evtx(head: &[u8], format: FileFormat) -> bool {
     match format {
-        FileFormat::Evtx => read_chunks(&mut stream, sink),
-        FileFormat::Auto if head == EVTX_MAGIC => read_chunks(&mut stream, sink),
-        FileFormat::Auto | FileFormat::Ndjson => lines::send(&mut stream, pace, sink),
+        FileFormat::Evtx => true,
+        FileFormat::Auto => head == EVTX_MAGIC,
+        FileFormat::Ndjson => false,
     }
 }
 

@@ -1,5 +1,7 @@
-//! `canh rules armed`: which rules no declared source can feed, and what is missing.
+//! `canh rules armed`: which rules no declared source can feed, and what is missing; and which
+//! correlations the correlator of this release cannot run.
 
+use canh_correlate::{Correlator, Limits};
 use canh_incident::{escape_for_csv, escape_for_terminal};
 use canh_sigma::Loaded;
 use serde::Serialize;
@@ -42,6 +44,9 @@ struct Lack {
     source: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<String>,
+    /// Why the correlator cannot run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// The last line of `-o json` and `-o ndjson`.
@@ -73,10 +78,15 @@ pub(crate) fn run(arguments: &ArmedArguments, output: &Output) -> Result<Exit, F
 fn judge(loaded: &Loaded, feeds: &[Feed], listed: Listed) -> (Vec<Lack>, Counts) {
     let mut counts = Counts { refused: loaded.refused.len(), ..Counts::default() };
     let mut lacks = Vec::new();
+    let correlator = Correlator::new(&loaded.rules, Limits::default());
+    let reason = |id: &str| correlator.unarmed().iter().find(|rule| rule.id == id).map(|rule| rule.reason.clone());
     for raiser in raising(&loaded.rules) {
         let readiness = match raiser {
             Raiser::Detection(rule) => of_rule(rule, feeds),
-            Raiser::Correlation(rule) => of_correlation(rule, &loaded.rules, feeds),
+            Raiser::Correlation(rule) => match reason(&rule.id) {
+                Some(reason) => Readiness::Unfed(Missing::Support(reason)),
+                None => of_correlation(rule, &loaded.rules, feeds),
+            },
         };
         match readiness {
             Readiness::Armed => counts.armed += 1,
@@ -140,21 +150,33 @@ fn render(lacks: &[Lack], counts: &Counts, format: Format, view: &View) -> Resul
 impl Lack {
     fn of(raiser: Raiser<'_>, state: &'static str, missing: Missing) -> Self {
         let (id, title) = (raiser.id().to_owned(), raiser.title().to_owned());
-        let nothing = Self { state, id, title, logsource: None, fields: Vec::new(), source: None, rules: Vec::new() };
+        let nothing = Self {
+            state,
+            id,
+            title,
+            logsource: None,
+            fields: Vec::new(),
+            source: None,
+            rules: Vec::new(),
+            reason: None,
+        };
         match missing {
             Missing::Logsource(logsource) => Self { logsource: Some(logsource), ..nothing },
             Missing::Fields { source, fields } => Self { fields, source: Some(source), ..nothing },
             Missing::Members(rules) => Self { rules, ..nothing },
+            Missing::Support(reason) => Self { reason: Some(reason), ..nothing },
         }
     }
 
     fn missing(&self) -> String {
-        let from = self.source.as_ref().map(|source| format!(" (of {source})")).unwrap_or_default();
-        match (&self.logsource, self.fields.is_empty()) {
-            (Some(logsource), _) => logsource.clone(),
-            (None, false) => format!("fields {}{from}", self.fields.join(", ")),
-            (None, true) => format!("rules {}", self.rules.join(", ")),
+        if let Some(words) = self.reason.as_ref().or(self.logsource.as_ref()) {
+            return words.clone();
         }
+        if self.fields.is_empty() {
+            return format!("rules {}", self.rules.join(", "));
+        }
+        let from = self.source.as_ref().map(|source| format!(" (of {source})")).unwrap_or_default();
+        format!("fields {}{from}", self.fields.join(", "))
     }
 
     fn cells(&self, escape: impl Fn(&str) -> String) -> [String; 4] {

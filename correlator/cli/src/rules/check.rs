@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use canh_correlate::{Correlator, Limits, UnarmedRule};
 use canh_incident::{escape_for_csv, escape_for_terminal};
 use canh_sigma::{Diagnostic, Loaded};
 use serde::Serialize;
@@ -36,13 +37,27 @@ struct Counts {
 /// Checks rules; ends with 3 if one was refused.
 pub(crate) fn run(folders: &RuleFolders, output: &Output) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let loaded = load(&folders.paths, folders.values.placeholders.as_deref())?;
+    let mut loaded = load(&folders.paths, folders.values.placeholders.as_deref())?;
+    loaded.warnings.extend(unarmed(&loaded));
     let (text, remark) = render(&loaded, begun.elapsed(), output.page_format(), output.view())?;
     output.data(&text)?;
     if !remark.is_empty() {
         output.talk(&remark);
     }
     Ok(if loaded.refused.is_empty() { Exit::Done } else { Exit::NotFound })
+}
+
+/// Returns what is right as Sigma, but past what the correlator of this release can run.
+fn unarmed(loaded: &Loaded) -> Vec<Diagnostic> {
+    let correlator = Correlator::new(&loaded.rules, Limits::default());
+    let remark = |rule: &UnarmedRule| Diagnostic {
+        path: rule.path.clone(),
+        line: rule.line,
+        column: 1,
+        message: format!("the correlator will not run it: {}", rule.reason),
+        hint: None,
+    };
+    correlator.unarmed().iter().map(remark).collect()
 }
 
 /// Returns the answer, and what to say beside it.

@@ -58,11 +58,13 @@ fn contains(path: &Path, file: &Path) -> bool {
 fn read_event(arguments: &ExplainArguments, stdin: &mut dyn Read, now: Timestamp) -> Result<Understood, Failure> {
     let path = PathBuf::from(&arguments.event);
     let (text, name) = if arguments.event == STDIN {
+        let refused = || Failure::usage("the event on stdin cannot be read");
         let mut text = String::new();
-        stdin
-            .take(MAX_EVENT_FILE_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|error| Failure::usage("the event on stdin cannot be read").because(&error))?;
+        let limited = &mut stdin.take(MAX_EVENT_FILE_BYTES + 1);
+        limited.read_to_string(&mut text).map_err(|error| refused().because(&error))?;
+        if text.len() as u64 > MAX_EVENT_FILE_BYTES {
+            return Err(refused().why(format!("it has more than {MAX_EVENT_FILE_BYTES} bytes")));
+        }
         (text, "stdin")
     } else if path.is_file() {
         (read_text(&path, MAX_EVENT_FILE_BYTES)?, arguments.event.as_str())

@@ -45,6 +45,8 @@ pub(crate) enum Missing {
     },
     /// Rules that a correlation watches.
     Members(Vec<String>),
+    /// The correlator's ability to run it: why it cannot.
+    Support(String),
 }
 
 /// What a part of a condition can come to.

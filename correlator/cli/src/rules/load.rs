@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use canh_sigma::{Loaded, Member, Placeholders, RuleSet};
+use canh_sigma::{Loaded, Member, Placeholders, RuleFile, RuleSet};
 
 use crate::exit::{Exit, Failure};
 
@@ -17,6 +17,7 @@ pub(crate) fn load(paths: &[PathBuf], placeholders: Option<&Path>) -> Result<Loa
             .because(&error)
             .hint("give folders or files that exist and are yours")
     })?;
+    let files = files.into_iter().map(|file| RuleFile { path: file.path, text: file.text });
     Ok(RuleSet::load_with(files, &read_placeholders(placeholders)?))
 }
 
