@@ -79,7 +79,10 @@ fn item(
     checking: &mut Checking<'_>,
 ) -> Result<Item, Fault> {
     let is_keyword = target == Target::Keyword;
-    if is_keyword && (modifiers.negated || !matches!(modifiers.matching, Matching::Value | Matching::Regex { .. })) {
+    let is_anchored = matches!(modifiers.relation, Relation::Start | Relation::End);
+    let needs_field =
+        modifiers.negated || is_anchored || !matches!(modifiers.matching, Matching::Value | Matching::Regex { .. });
+    if is_keyword && needs_field {
         return Err(Fault::new(key.mark, "a keyword takes no modifier that needs a field").hint("name the field"));
     }
     let mut tests = Vec::with_capacity(values.len());

@@ -195,6 +195,9 @@ impl Modifiers {
         if self.matching == Matching::Exists && (self.negated || self.all || self.expand) {
             return Err(conflict(mark, "exists with neq, all or expand"));
         }
+        if is_reference && self.expand {
+            return Err(conflict(mark, "fieldref with expand"));
+        }
         let compares = is_text || matches!(self.matching, Matching::Compare(_));
         if self.calendar.is_some()
             && (!compares || self.cased || self.relation != Relation::Equal || !self.transforms.is_empty())

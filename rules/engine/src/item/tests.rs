@@ -124,3 +124,11 @@ fn a_regular_expression_of_a_megabyte_is_refused() {
     assert!(fault.message.contains("limit"), "{}", fault.message);
     assert!(read_item("A|re: '(a{100}){100}{100}'").is_err());
 }
+
+#[test]
+fn a_modifier_that_would_be_without_effect_is_refused() {
+    for text in ["'|startswith': [a]", "'|endswith': [a]", "'|neq': [a]", "A|fieldref|expand: '%x%'"] {
+        assert!(read_item(text).is_err(), "{text}");
+    }
+    assert!(read_item("'|contains': [a]").is_ok());
+}
