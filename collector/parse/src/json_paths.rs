@@ -24,11 +24,23 @@ pub struct PathId(u32);
 /// The outermost object.
 pub(crate) const ROOT: PathId = PathId(0);
 
+/// Bytes of a key that are compared as words, its closing quote among them.
+const SHORT_KEY: usize = 24;
+
+/// A short key and its closing quote as three words, and which of their bits count.
+#[derive(Clone, Copy, Debug)]
+struct ShortKey {
+    words: [u64; SHORT_KEY / 8],
+    masks: [u64; SHORT_KEY / 8],
+}
+
 #[derive(Debug)]
 struct Node {
     parent: PathId,
     /// The key as it stands in the text, escapes and all.
     key: Box<str>,
+    /// The same for comparing; `None` if it is too long.
+    short: Option<ShortKey>,
     /// The name: the keys from the outermost on, escapes undone, joined by dots.
     name: Box<str>,
 }
@@ -40,6 +52,35 @@ pub(crate) struct PathTable {
     index: HashTable<PathId>,
     hasher: RandomState,
     bytes: usize,
+}
+
+impl ShortKey {
+    fn new(key: &str) -> Option<Self> {
+        let mut text = [0; SHORT_KEY];
+        let mut mask = [0; SHORT_KEY];
+        text.get_mut(..key.len())?.copy_from_slice(key.as_bytes());
+        *text.get_mut(key.len())? = b'"';
+        mask.get_mut(..=key.len())?.fill(0xff);
+        Some(Self { words: words_of(&text), masks: words_of(&mask) })
+    }
+
+    /// Returns whether the text begins with the key and its quote.
+    #[inline]
+    fn begins(&self, text: &[u8; SHORT_KEY]) -> bool {
+        let [first, second, third] = words_of(text);
+        let [a, b, c] = self.words;
+        let [x, y, z] = self.masks;
+        ((first ^ a) & x) | ((second ^ b) & y) | ((third ^ c) & z) == 0
+    }
+}
+
+#[inline]
+fn words_of(text: &[u8; SHORT_KEY]) -> [u64; SHORT_KEY / 8] {
+    let mut words = [0; SHORT_KEY / 8];
+    for (word, bytes) in words.iter_mut().zip(text.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
 }
 
 impl PathId {
@@ -59,7 +100,7 @@ impl PathId {
 
 impl Default for PathTable {
     fn default() -> Self {
-        let root = Node { parent: ROOT, key: Box::from(""), name: Box::from("") };
+        let root = Node { parent: ROOT, key: Box::from(""), short: None, name: Box::from("") };
         Self { nodes: vec![root], index: HashTable::new(), hasher: RandomState::default(), bytes: 0 }
     }
 }
@@ -78,16 +119,28 @@ impl PathTable {
         }
     }
 
-    /// Returns whether a path is this key in this parent.
+    /// Returns the length of a path's key and its closing quote, if the path is in this parent and the
+    /// text begins with both.
     #[inline]
-    pub(crate) fn is(&self, path: PathId, parent: PathId) -> Option<&str> {
-        self.nodes.get(path.index()).filter(|node| node.parent == parent).map(|node| &*node.key)
+    pub(crate) fn begins(&self, path: PathId, parent: PathId, text: &[u8]) -> Option<usize> {
+        let node = self.nodes.get(path.index()).filter(|node| node.parent == parent)?;
+        let length = node.key.len() + 1;
+        if let (Some(short), Some(text)) = (&node.short, text.first_chunk::<SHORT_KEY>()) {
+            return short.begins(text).then_some(length);
+        }
+        let rest = text.strip_prefix(node.key.as_bytes())?;
+        (rest.first() == Some(&b'"')).then_some(length)
+    }
+
+    /// Returns whether a path is this key in this parent.
+    fn is(&self, path: PathId, parent: PathId, key: &str) -> bool {
+        self.nodes.get(path.index()).is_some_and(|node| node.parent == parent && &*node.key == key)
     }
 
     /// Returns the path of a key in its parent, adding it if it is new; `None` if the table is full.
     pub(crate) fn find_or_add(&mut self, parent: PathId, key: &str) -> Option<PathId> {
         let hash = self.hasher.hash_one((parent, key));
-        if let Some(path) = self.index.find(hash, |path| self.is(*path, parent) == Some(key)) {
+        if let Some(path) = self.index.find(hash, |path| self.is(*path, parent, key)) {
             return Some(*path);
         }
         if self.is_full() {
@@ -101,7 +154,7 @@ impl PathTable {
         json_text::unescape(key, &mut name);
         self.bytes += key.len() + name.len();
         let path = PathId(u32::try_from(self.nodes.len()).ok()?);
-        self.nodes.push(Node { parent, key: Box::from(key), name: name.into_boxed_str() });
+        self.nodes.push(Node { parent, key: Box::from(key), short: ShortKey::new(key), name: name.into_boxed_str() });
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         let rehash =
             |path: &PathId| nodes.get(path.index()).map_or(0, |node| hasher.hash_one((node.parent, &*node.key)));
@@ -114,5 +167,24 @@ impl PathTable {
         self.nodes.truncate(1);
         self.index.clear();
         self.bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_keys_are_compared_whole() {
+        let mut paths = PathTable::default();
+        for key in ["", "a", "EventID", "exactly-twenty-three-ab", "longer-than-any-short-key-may-be"] {
+            let path = paths.find_or_add(ROOT, key).unwrap();
+            let text = format!("{key}\":1,\"and so on and so on\":2}}");
+            for text in [&text[..], &text[..=key.len()]] {
+                assert_eq!(paths.begins(path, ROOT, text.as_bytes()), Some(key.len() + 1), "{text}");
+            }
+            assert_eq!(paths.begins(path, ROOT, format!("{key}x\":1, and so on and so on").as_bytes()), None);
+            assert_eq!(paths.begins(path, path, text.as_bytes()), None);
+        }
     }
 }

@@ -187,13 +187,11 @@ impl JsonReader {
         if bytes.get(at) != Some(&b'"') {
             return Err(unexpected(bytes, at));
         }
-        if let Some(path) = self.shape.get(self.keys).copied()
-            && let Some(key) = self.paths.is(path, parent)
-            && let Some(rest) = bytes.get(at + 1..).and_then(|rest| rest.strip_prefix(key.as_bytes()))
-            && rest.first() == Some(&b'"')
+        if let (Some(path), Some(text)) = (self.shape.get(self.keys).copied(), bytes.get(at + 1..))
+            && let Some(length) = self.paths.begins(path, parent, text)
         {
             self.keys += 1;
-            return Ok((path, at + key.len() + 2));
+            return Ok((path, at + 1 + length));
         }
         let end = string_end(bytes, at + 1).map_err(|at| unexpected(bytes, at))?;
         let key = line.get(at + 1..end.at).unwrap_or_default();

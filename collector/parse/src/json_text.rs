@@ -4,6 +4,8 @@
 //! surrogate pair, which becomes U+FFFD instead of making the line unreadable: senders cut texts in
 //! the middle of a character, and an attacker could.
 
+use wide::u8x16;
+
 /// Where a string ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StringEnd {
@@ -13,75 +15,64 @@ pub(crate) struct StringEnd {
     pub(crate) has_escape: bool,
 }
 
-/// The lowest bit of each byte of a word.
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-/// The highest bit of each byte of a word.
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+/// How many bytes are looked at together.
+const BLOCK: usize = 16;
 
 /// Returns the end of the string whose first byte after the quote is at `at`; the error is the place
 /// of what does not belong there.
+///
+/// Most strings end in the first block looked at, and a path's many escapes are told from one look at
+/// the block they are in.
 pub(crate) fn string_end(bytes: &[u8], at: usize) -> Result<StringEnd, usize> {
-    let mut end = StringEnd { at: special(bytes, at), has_escape: false };
-    loop {
-        match bytes.get(end.at) {
-            Some(b'"') => return Ok(end),
-            Some(b'\\') => {
-                end.has_escape = true;
-                end.at = special(bytes, escape_end(bytes, end.at)?);
+    let mut has_escape = false;
+    let mut start = at;
+    'blocks: while let Some(block) = bytes.get(start..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        let mut marks = special_marks(block);
+        while marks != 0 {
+            let place = start + marks.trailing_zeros() as usize;
+            match bytes.get(place) {
+                Some(b'"') => return Ok(StringEnd { at: place, has_escape }),
+                Some(b'\\') => {
+                    has_escape = true;
+                    let next = escape_end(bytes, place)?;
+                    if next >= start + BLOCK {
+                        start = next;
+                        continue 'blocks;
+                    }
+                    marks &= u32::MAX << (next - start);
+                }
+                _ => return Err(place),
             }
-            _ => return Err(end.at),
         }
+        start += BLOCK;
     }
+    string_end_in_tail(bytes, start, has_escape)
 }
 
-/// Returns the place of the first quote, backslash or control character from `at` on, or the end of
-/// the bytes.
-///
-/// Looks at two words first, since most names and values are short, then at 32 bytes at a time in a
-/// loop that compilers make vector instructions of.
-fn special(bytes: &[u8], mut at: usize) -> usize {
-    for _ in 0..2 {
-        match word_mark(bytes, at) {
-            Some(None) => at += 8,
-            Some(Some(offset)) => return at + offset,
-            None => return special_in_tail(bytes, at),
-        }
-    }
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<32>()) {
-        let is_special = |byte: &u8| u8::from(*byte == b'"') | u8::from(*byte == b'\\') | u8::from(*byte < 0x20);
-        if chunk.iter().fold(0, |found, byte| found | is_special(byte)) != 0 {
-            break;
-        }
-        at += 32;
-    }
-    loop {
-        match word_mark(bytes, at) {
-            Some(None) => at += 8,
-            Some(Some(offset)) => return at + offset,
-            None => return special_in_tail(bytes, at),
-        }
-    }
-}
-
-/// Looks for a special byte in the eight at `at`; `None` if there are no eight.
-///
-/// A subtraction borrows only from higher bytes, so the lowest mark is always a true one; the text is
-/// little-endian in the word, so the lowest is the first.
+/// Returns a bit for each byte of a block that is a quote, a backslash or a control character.
 #[inline(always)]
-fn word_mark(bytes: &[u8], at: usize) -> Option<Option<usize>> {
-    let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?);
-    let zero_bytes = |word: u64| word.wrapping_sub(LOW_BITS) & !word;
-    let quotes = zero_bytes(word ^ (LOW_BITS * u64::from(b'"')));
-    let backslashes = zero_bytes(word ^ (LOW_BITS * u64::from(b'\\')));
-    let controls = word.wrapping_sub(LOW_BITS * 0x20) & !word;
-    let marks = (quotes | backslashes | controls) & HIGH_BITS;
-    Some((marks != 0).then_some((marks.trailing_zeros() / 8) as usize))
+fn special_marks(block: &[u8; BLOCK]) -> u32 {
+    let bytes = u8x16::new(*block);
+    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
+    let controls = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+    (quotes | backslashes | controls).to_bitmask()
 }
 
-fn special_in_tail(bytes: &[u8], at: usize) -> usize {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-    at + found.unwrap_or(rest.len())
+/// Does the same byte by byte, for the last bytes of a line.
+fn string_end_in_tail(bytes: &[u8], at: usize, mut has_escape: bool) -> Result<StringEnd, usize> {
+    let mut place = at;
+    loop {
+        match bytes.get(place) {
+            Some(b'"') => return Ok(StringEnd { at: place, has_escape }),
+            Some(b'\\') => {
+                has_escape = true;
+                place = escape_end(bytes, place)?;
+            }
+            Some(0x20..) => place += 1,
+            _ => return Err(place),
+        }
+    }
 }
 
 /// Returns the place after the escape that begins at `at`.
@@ -210,13 +201,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn special_bytes_are_found_wherever_they_stand(
-            plain in proptest::collection::vec(0x20u8.., 0..100), at in 0usize..110, byte in any::<u8>(),
-        ) {
-            let mut bytes: Vec<u8> = plain.into_iter().filter(|byte| !matches!(byte, b'"' | b'\\')).collect();
-            let at = at.min(bytes.len());
-            bytes.insert(at, byte);
-            prop_assert_eq!(special(&bytes, 0), special_in_tail(&bytes, 0));
+        fn blocks_and_bytes_agree(parts in proptest::collection::vec("[ -~é\\n]{0,20}|\\\\\"|\\\\\\\\|\\\\u00e9|\\\\", 0..12)) {
+            let text = parts.concat() + "\"";
+            for at in 0..text.len().min(20) {
+                let bytes = text.as_bytes();
+                prop_assert_eq!(string_end(bytes, at), string_end_in_tail(bytes, at, false));
+            }
         }
     }
 }

@@ -69,7 +69,8 @@ fn read(path: &Path, format: FileFormat, bytes: &Arc<AtomicU64>, sink: &mut Sink
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; give the files in it"));
     }
-    if !kind.is_file() {
+    // A file of the kernel's says it is empty and is not.
+    if !kind.is_file() || kind.len() == 0 {
         return read_stream(Counted { inner: file, bytes: bytes.clone() }, Pace::Live, format, sink);
     }
     let mut head = [0; EVTX_MAGIC.len()];
