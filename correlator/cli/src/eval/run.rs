@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &EvalArguments, output: &Output) -> Result<Exit, Fa
 fn armed<'a>(loaded: &'a Loaded, output: &Output) -> Result<&'a RuleSet, Failure> {
     let (rules, refused) = (&loaded.rules, loaded.refused.len());
     if refused > 0 {
-        output.talk(&format!("canh: {refused} rules are refused; see `canh rules check`"));
+        output.talk(&format!("canh: rules refused: {refused}; see `canh rules check`"));
     }
     if !rules.correlations().is_empty() {
         let count = rules.correlations().len();

@@ -221,7 +221,7 @@ impl Counts {
         let Self { cases, passed, failed, broken, refused, untried, seconds } = self;
         out.push_str(&format!("{cases} cases: {passed} passed, {failed} failed, {broken} broken, {seconds:.2} s\n"));
         if *refused > 0 {
-            out.push_str(&format!("{refused} rules are refused; see `canh rules check`\n"));
+            out.push_str(&format!("rules refused: {refused}; see `canh rules check`\n"));
         }
         if untried.is_empty() {
             return;

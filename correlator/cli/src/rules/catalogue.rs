@@ -20,7 +20,7 @@ pub(crate) fn list(client: &Client, paths: &[PathBuf], output: &Output) -> Resul
     let rules = if paths.is_empty() { client.get("/v1/rules")? } else { of_files(&load(paths, None)?) };
     output.data(&render(&rules, output.list_format(), output.view())?)?;
     if !rules.refused.is_empty() {
-        output.talk(&format!("{} rules are refused; see `canh rules check`", rules.refused.len()));
+        output.talk(&format!("rules refused: {}; see `canh rules check`", rules.refused.len()));
     }
     Ok(Exit::Done)
 }

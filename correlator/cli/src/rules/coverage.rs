@@ -76,7 +76,7 @@ pub(crate) fn run(folders: &RuleFolders, output: &Output) -> Result<Exit, Failur
     }
     output.data(&render(&coverage, output.page_format(), output.view())?)?;
     if !loaded.refused.is_empty() {
-        output.talk(&format!("{} rules are refused and not counted; see `canh rules check`", loaded.refused.len()));
+        output.talk(&format!("rules refused and not counted: {}; see `canh rules check`", loaded.refused.len()));
     }
     Ok(Exit::Done)
 }
