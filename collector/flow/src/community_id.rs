@@ -35,7 +35,7 @@ impl CommunityId {
     /// Returns the id of a flow; `seed` is 0 unless a site sets its own.
     ///
     /// `ports` are source and destination port; for ICMP the type and the type of its answer
-    /// (see [`icmp_ports`]); `None` for a protocol without ports and for a fragment without them.
+    /// (see `icmp_ports`); `None` for a protocol without ports and for a fragment without them.
     pub fn new(seed: u16, protocol: Protocol, source: IpAddr, destination: IpAddr, ports: Option<(u16, u16)>) -> Self {
         let one_way = ports.is_some_and(|(kind, answer)| is_one_way(protocol, kind, answer));
         let (first_port, second_port) = ports.unwrap_or_default();

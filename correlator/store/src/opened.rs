@@ -77,7 +77,7 @@ pub enum RebuildReason {
     Asked,
 }
 
-/// What [`Store::verify`] found.
+/// What `Store::verify` found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyReport {
     /// The walk along the chain.
