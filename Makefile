@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench-engine fmt clean
+.PHONY: help setup build demo test lint bench-engine fuzz fmt clean
 
 help:
 	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
 	@echo "make test   everything: unit, integration, corpus, layers, live"
 	@echo "make lint   formatting, clippy with warnings as errors, documentation"
 	@echo "make bench-engine   our engine beside rsigma-eval, same events and rules in one run"
+	@echo "make fuzz   every reader of foreign bytes under a fuzzer, FUZZ_SECONDS each (default 60)"
 	@echo "make fmt    format the sources"
 
 setup:
@@ -39,6 +40,13 @@ bench-engine: setup
 	$(BENCH) --workload process --events 100000 --rules windows
 	$(BENCH) --workload unique --events 100000 --rules windows
 	$(BENCH) --workload all --events 400000 --rules all
+
+# On the stable compiler, so without a sanitizer: those are for nightly only.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst test-corpus/fuzz/fuzz_targets/%.rs,%,$(wildcard test-corpus/fuzz/fuzz_targets/*.rs))
+fuzz: setup
+	@command -v cargo-fuzz >/dev/null || { echo "fuzz: cargo-fuzz is not installed (cargo install cargo-fuzz)"; exit 1; }
+	@CARGO="$(CARGO)" test-corpus/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 fmt:
 	$(CARGO) fmt --all

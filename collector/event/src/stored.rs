@@ -76,7 +76,13 @@ impl StoredBatch {
         let agent = reader.text(63, "agent name")?.parse().map_err(|_| invalid("agent name"))?;
         let stream = reader.text(63, "stream name")?.parse().map_err(|_| invalid("stream name"))?;
         let epoch = Epoch(reader.u128("epoch")?);
+        let offset = reader.offset();
         let first = RecordSequence(reader.u64("first sequence")?);
+        // A sequence is never reused, so it never wraps; a mark that did would go backwards.
+        let rows = Self::row_count(reader.rest())? as u64;
+        if first.0.checked_add(rows).is_none() {
+            return Err(DecodeError::Invalid { what: "first sequence", offset });
+        }
         Ok((Self { agent, stream, epoch, first, batch: EventBatch::default() }, reader.rest()))
     }
 
@@ -92,6 +98,10 @@ impl StoredBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::Origin;
+    use crate::builder::{BatchBuilder, RowHeader};
+    use crate::logsource::Logsource;
+    use crate::time::{TimeQuality, Timestamp};
 
     #[test]
     fn comes_back_as_it_was() {
@@ -110,5 +120,32 @@ mod tests {
         }
         let (_, rest) = StoredBatch::decode_head(&bytes).unwrap();
         assert_eq!(StoredBatch::row_count(rest), Ok(0));
+    }
+
+    #[test]
+    fn sequence_that_would_wrap_is_refused() {
+        let mut builder = BatchBuilder::new();
+        let header = RowHeader {
+            time: Timestamp::EPOCH,
+            time_quality: TimeQuality::Received,
+            received: Timestamp::EPOCH,
+            origin: builder.origin(&Origin::unknown()).unwrap(),
+            logsource: builder.logsource(&Logsource::unknown()).unwrap(),
+        };
+        builder.begin_row(header, b"x").unwrap().commit();
+        let mut stored = StoredBatch {
+            agent: "web-01".parse().unwrap(),
+            stream: "log".parse().unwrap(),
+            epoch: Epoch(9),
+            first: RecordSequence(u64::MAX - 1),
+            batch: builder.finish(),
+        };
+        let mut bytes = Vec::new();
+        stored.encode(&mut bytes);
+        assert!(StoredBatch::decode(&bytes).is_ok());
+        stored.first = RecordSequence(u64::MAX);
+        bytes.clear();
+        stored.encode(&mut bytes);
+        assert!(matches!(StoredBatch::decode(&bytes), Err(DecodeError::Invalid { what: "first sequence", .. })));
     }
 }

@@ -52,7 +52,7 @@ impl Packet {
             err::ip::LaxHeaderSliceError::Len(_) => Unreadable::TruncatedIp,
             err::ip::LaxHeaderSliceError::Content(_) => Unreadable::MalformedIp,
         })?;
-        let mut payload = payload_of(&ip);
+        let mut payload = payload_of(&ip, stopped.is_none());
         if stopped.is_some() {
             // The chain of extension headers broke off: nothing past it can be trusted.
             payload.bytes = &[];
@@ -96,12 +96,15 @@ fn ip_bytes_of(ip: &LaxIpSlice<'_>, on_wire: u64) -> u64 {
     if said == 0 { on_wire } else { said.min(on_wire) }
 }
 
-fn payload_of<'a>(ip: &LaxIpSlice<'a>) -> Payload<'a> {
+/// `is_whole` says that the chain of extension headers was read to its end. Where it was not, the
+/// headers must not be walked again: etherparse 0.21's iterator over a chain cut short reads past its
+/// slice. Nothing is lost by that: such a packet has an empty payload, and so no ports.
+fn payload_of<'a>(ip: &LaxIpSlice<'a>, is_whole: bool) -> Payload<'a> {
     let is_later_fragment = match ip {
         LaxIpSlice::Ipv4(ip) => ip.header().fragments_offset().value() != 0,
         LaxIpSlice::Ipv6(ip) => {
             let is_later = |header| matches!(header, Ipv6ExtensionSlice::Fragment(fragment) if fragment.fragment_offset().value() != 0);
-            ip.is_payload_fragmented() && ip.extensions().clone().into_iter().any(is_later)
+            is_whole && ip.is_payload_fragmented() && ip.extensions().clone().into_iter().any(is_later)
         }
     };
     let payload = ip.payload();

@@ -150,3 +150,19 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: an iterator of etherparse 0.21 reads past a chain of extension headers that is cut
+/// short, and any host on the network can send one.
+#[test]
+fn extension_chain_cut_short_is_not_walked_again() {
+    for next in [43_u8, 44, 51, 60] {
+        for chain in [vec![0, 0, 0, 1, 2, 0, 0, 0], vec![44, 0, 0, 1, 2, 0, 0, 0], vec![next, 0, 0, 1, 2]] {
+            let whole = ipv6(next, 1, 2, &chain);
+            for end in 40..=whole.len() {
+                if let Ok(packet) = parse(&whole[..end]) {
+                    assert_eq!(packet.ports, None);
+                }
+            }
+        }
+    }
+}
