@@ -13,6 +13,8 @@
 //!
 //! Bounded at 64 levels and at 16,384 field names; a line that needs more is refused.
 
+use std::ops::Range;
+
 use canh_event::{Value, ValueKind};
 
 use crate::json_paths::{MAX_PATHS, PathId, PathTable, ROOT};
@@ -84,6 +86,24 @@ impl JsonToken {
     /// Returns the field the value belongs to.
     pub fn path(&self) -> PathId {
         self.path
+    }
+
+    /// Returns where the value stands in the line, in bytes; a text without its quotes.
+    #[inline]
+    pub fn place(&self) -> Range<u32> {
+        self.start..self.end
+    }
+
+    /// Returns whether the value is a text with escapes.
+    #[inline]
+    pub fn has_escapes(&self) -> bool {
+        self.kind == TokenKind::EscapedText
+    }
+
+    /// Returns whether the value is nothing: `null`, `[]` or `{}`.
+    #[inline]
+    pub fn is_null(&self) -> bool {
+        self.kind == TokenKind::Null
     }
 
     /// Returns the value, with its escapes undone through `buffer` if it has any.

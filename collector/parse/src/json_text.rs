@@ -87,11 +87,11 @@ fn escape_end(bytes: &[u8], at: usize) -> Result<usize, usize> {
     }
 }
 
-/// Appends what a string's text means, its escapes undone.
+/// Appends what the text of a JSON string means, its escapes undone.
 ///
 /// # Contract
-/// `text` is what [`string_end`] found.
-pub(crate) fn unescape(text: &str, out: &mut String) {
+/// `text` is the value of a [`crate::JsonToken`], as it stands in the line.
+pub fn unescape(text: &str, out: &mut String) {
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         out.push_str(rest.get(..at).unwrap_or_default());

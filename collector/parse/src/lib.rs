@@ -120,5 +120,6 @@ pub use evtx::{
 pub use json_events::JsonEvents;
 pub use json_paths::PathId;
 pub use json_reader::{JsonError, JsonReader, JsonToken};
+pub use json_text::unescape;
 pub use parser::{Parsed, Parser};
 pub use pipeline::{ChannelId, ClassId, EventClass, Pipeline, PipelineError};

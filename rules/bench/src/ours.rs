@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use canh_event::{BatchBuilder, EventBatch, Origin, RowHeader, TimeQuality, Timestamp};
-use canh_parse::JsonEvents;
-use canh_sigma::{FieldId, Hit, Matcher, Program, Routing, RuleFile, RuleIndex, RuleSet};
+use canh_parse::{ClassId, JsonEvents, JsonToken, unescape};
+use canh_sigma::{FieldId, Form, Hit, Matcher, Program, Routing, RuleFile, RuleIndex, RuleSet, Written};
 
 /// This engine with its rules compiled.
 pub struct Ours {
@@ -25,8 +25,9 @@ pub struct LineMatcher {
     matcher: Matcher,
     program: Program,
     fields: Vec<Option<FieldId>>,
+    /// The second field each path is, by class, then path.
+    seconds: Vec<Vec<Option<FieldId>>>,
     generation: u64,
-    buffer: String,
     found: Vec<RuleIndex>,
 }
 
@@ -45,8 +46,8 @@ impl Ours {
             matcher: Matcher::new(&self.program),
             program: self.program.clone(),
             fields: Vec::new(),
+            seconds: Vec::new(),
             generation: 0,
-            buffer: String::new(),
             found: Vec::new(),
         }
     }
@@ -68,16 +69,19 @@ impl LineMatcher {
     }
 
     fn line(&mut self, line: &[u8], routing: Routing) {
-        let Ok(text) = std::str::from_utf8(line) else { return };
+        let Ok(text) = simdutf8::basic::from_utf8(line) else { return };
         if self.events.read(text).is_err() {
             return;
         }
         if self.generation != self.events.generation() {
             self.generation = self.events.generation();
             self.fields.clear();
+            self.seconds.clear();
         }
-        let mut feed = self.matcher.begin(self.events.logsource(), routing);
-        feed.read_from(text);
+        let class = self.events.class_id().map(ClassId::index);
+        let written = Written { text, undo: unescape, logsource: self.events.logsource(), class, is_json: true };
+        let second_class = class.filter(|_| !self.events.also().is_empty());
+        let mut feed = self.matcher.begin(written, routing);
         let wants_everything = feed.wants_everything();
         for token in self.events.tokens() {
             let index = token.path().index();
@@ -86,11 +90,35 @@ impl LineMatcher {
                 self.fields.push(self.program.field(self.events.name(path)));
             }
             let field = self.fields.get(index).copied().flatten();
-            if wants_everything || field.is_some_and(|field| feed.wants(field)) {
-                feed.value(field, token.value(text, &mut self.buffer));
+            if field.is_some() || wants_everything {
+                feed.value(field, token.place(), form_of(token));
+            }
+            if let Some(field) = second_class.and_then(|class| second_of(&mut self.seconds, class, index, &self.events, &self.program)) {
+                feed.value(Some(field), token.place(), form_of(token));
             }
         }
         feed.finish(&mut self.found);
+    }
+}
+
+fn second_of(seconds: &mut Vec<Vec<Option<FieldId>>>, class: usize, path: usize, events: &JsonEvents, program: &Program) -> Option<FieldId> {
+    if seconds.len() <= class {
+        seconds.resize(class + 1, Vec::new());
+    }
+    let of_class = seconds.get_mut(class)?;
+    while of_class.len() <= path {
+        let name = events.name(events.path(of_class.len()));
+        let second = events.also().iter().find(|(_, old)| **old == *name);
+        of_class.push(second.and_then(|(new, _)| program.field(new)));
+    }
+    of_class.get(path).copied().flatten()
+}
+
+fn form_of(token: &JsonToken) -> Form {
+    match () {
+        () if token.is_null() => Form::Nothing,
+        () if token.has_escapes() => Form::Escaped,
+        () => Form::Plain,
     }
 }
 

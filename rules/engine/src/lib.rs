@@ -113,4 +113,4 @@ pub use placeholder::Placeholders;
 pub use program::{FieldId, Program};
 pub use rule::{Level, Related, Rule, RuleIndex, RuleLogsource, Status};
 pub use rule_set::{Loaded, RuleFile, RuleSet};
-pub use run::{Feed, Hit, Matcher, MemoryCounts, MemoryLimits, Routing};
+pub use run::{Feed, Form, Hit, Matcher, MemoryCounts, MemoryLimits, Routing, Written};

@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 
 use canh_event::{BatchBuilder, EventBatch, Logsource, Origin, RowHeader, TimeQuality, Timestamp, Value, ValueKind};
-use canh_sigma::{Hit, Matcher, MemoryLimits, Program, Routing, RuleFile, RuleIndex, RuleSet, reference};
+use canh_sigma::{Form, Hit, Matcher, MemoryLimits, Program, Routing, RuleFile, RuleIndex, RuleSet, Written, reference};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -148,18 +148,34 @@ fn load(texts: &[String]) -> RuleSet {
     loaded.rules
 }
 
+/// Undoes the escapes of a JSON string without its quotes.
+fn from_json(text: &str, out: &mut String) {
+    out.push_str(&serde_json::from_str::<String>(&format!("\"{text}\"")).unwrap());
+}
+
 /// The hits of a batch whose events are fed value by value.
 fn fed(program: &Program, matcher: &mut Matcher, batch: &EventBatch, routing: Routing) -> Vec<Hit> {
     let mut hits = Vec::new();
     for row in batch.rows() {
         let mut rules = Vec::new();
-        let mut feed = matcher.begin(row.logsource(), routing);
-        let texts: Vec<&str> = row.fields().map(|(_, value)| value.text).collect();
-        feed.read_from(&serde_json::to_string(&texts).unwrap());
-        for (name, value) in row.fields() {
+        let (mut text, mut places) = (String::new(), Vec::new());
+        for (_, value) in row.fields() {
+            let json = serde_json::to_string(value.text).unwrap();
+            let start = u32::try_from(text.len() + 1).unwrap();
+            text += &json;
+            places.push(start..u32::try_from(text.len() - 1).unwrap());
+        }
+        let written = Written { text: &text, undo: from_json, logsource: row.logsource(), class: None, is_json: true };
+        let mut feed = matcher.begin(written, routing);
+        for ((name, value), place) in row.fields().zip(places) {
             let field = program.field(name);
+            let form = match text[place.start as usize..place.end as usize].contains('\\') {
+                _ if value.is_null() => Form::Nothing,
+                true => Form::Escaped,
+                false => Form::Plain,
+            };
             if feed.wants_everything() || field.is_some_and(|field| feed.wants(field)) {
-                feed.value(field, value);
+                feed.value(field, place, form);
             }
         }
         feed.finish(&mut rules);

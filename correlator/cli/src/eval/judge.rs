@@ -7,8 +7,8 @@
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use canh_parse::{ClassId, EVTX_CHUNK_BYTES, EvtxChunk, EvtxReader, JsonEvents, PathId};
-use canh_sigma::{FieldId, Matcher, Program, Routing, RuleIndex};
+use canh_parse::{ClassId, EVTX_CHUNK_BYTES, EvtxChunk, EvtxReader, JsonEvents, JsonToken, PathId, unescape};
+use canh_sigma::{FieldId, Form, Matcher, Program, Routing, RuleIndex, Written};
 
 use crate::eval::block::{Block, FoundHit, Judged, Load};
 use crate::eval::span::{MAX_LINE_BYTES, Span};
@@ -183,22 +183,26 @@ impl EventJudge {
 
     /// Finds the rules that fit the event last read.
     fn lay(&mut self, text: &str) {
-        let Self { events, program, fields, value, .. } = self;
+        let Self { events, program, fields, .. } = self;
         fields.begin(events);
         let class = events.class_id().filter(|_| !events.also().is_empty());
-        let mut feed = self.matcher.begin(events.logsource(), self.routing);
-        feed.read_from(text);
+        let written = Written {
+            text,
+            undo: unescape,
+            logsource: events.logsource(),
+            class: events.class_id().map(ClassId::index),
+            is_json: true,
+        };
+        let mut feed = self.matcher.begin(written, self.routing);
         let wants_everything = feed.wants_everything();
         for token in events.tokens() {
             let path = token.path();
             let field = fields.of(path, events, program);
-            if wants_everything || field.is_some_and(|field| feed.wants(field)) {
-                feed.value(field, token.value(text, value));
+            if field.is_some() || wants_everything {
+                feed.value(field, token.place(), form_of(token));
             }
-            if let Some(field) = class.and_then(|class| fields.second_of(class, path, events, program))
-                && feed.wants(field)
-            {
-                feed.value(Some(field), token.value(text, value));
+            if let Some(field) = class.and_then(|class| fields.second_of(class, path, events, program)) {
+                feed.value(Some(field), token.place(), form_of(token));
             }
         }
         feed.finish(&mut self.found);
@@ -248,6 +252,14 @@ impl Fields {
             of_class.push(second.and_then(|(new, _)| program.field(new)));
         }
         of_class.get(path.index()).copied().flatten()
+    }
+}
+
+fn form_of(token: &JsonToken) -> Form {
+    match () {
+        () if token.is_null() => Form::Nothing,
+        () if token.has_escapes() => Form::Escaped,
+        () => Form::Plain,
     }
 }
 

@@ -18,11 +18,13 @@ impl BitSet {
     }
 
     /// Returns whether a number is in it.
+    #[inline]
     pub(crate) fn contains(&self, number: u32) -> bool {
         self.words.get((number >> 6) as usize).is_some_and(|word| word >> (number & 63) & 1 == 1)
     }
 
     /// Adds a number; one past the bound is left out.
+    #[inline]
     pub(crate) fn insert(&mut self, number: u32) {
         if let Some(word) = self.words.get_mut((number >> 6) as usize) {
             *word |= 1 << (number & 63);
@@ -30,6 +32,7 @@ impl BitSet {
     }
 
     /// Takes a number out.
+    #[inline]
     pub(crate) fn remove(&mut self, number: u32) {
         if let Some(word) = self.words.get_mut((number >> 6) as usize) {
             *word &= !(1 << (number & 63));

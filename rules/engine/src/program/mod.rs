@@ -38,5 +38,6 @@ pub use ids::FieldId;
 pub(crate) use ids::{Pair, PredicateId};
 pub(crate) use program::Inner;
 pub use program::Program;
+pub(crate) use raw_guard::Softened;
 pub(crate) use scope::Scope;
 pub(crate) use scratch::Scratch;

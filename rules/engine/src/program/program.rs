@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     /// The fields keywords are looked for as.
     pub(crate) keywords: Vec<FieldId>,
     pub(crate) pairs: Vec<Pair>,
+    /// The fields that are compared with each other.
+    paired: BitSet,
     pub(crate) code: Code,
     pub(crate) entries: Vec<Entry>,
     pub(crate) predicate_count: u32,
@@ -102,11 +104,14 @@ impl Inner {
         let groups = groups(rules, &formulas, &vocabulary, &without);
         let field_count = vocabulary.fields.len();
         let (witness_starts, witness_rules) = filed(of_predicate);
+        let mut paired = BitSet::new(field_count);
+        vocabulary.pairs.iter().flat_map(|pair| [pair.target, pair.other]).for_each(|field| paired.insert(field.0));
         let mut inner = Self {
             fields: vocabulary.fields.iter().map(FieldIndex::new).collect(),
             names: vocabulary.fields.into_iter().map(|field| field.key).collect(),
             ids: HashMap::with_capacity(field_count),
             keywords: Vec::new(),
+            paired,
             pairs: vocabulary.pairs,
             code,
             entries,
@@ -138,8 +143,9 @@ impl Inner {
     }
 
     /// Returns whether a field's values are compared with another's.
+    #[inline]
     pub(crate) fn is_paired(&self, field: FieldId) -> bool {
-        self.pairs.iter().any(|pair| pair.target == field || pair.other == field)
+        self.paired.contains(field.0)
     }
 
     /// Returns the rules a predicate is a witness of.

@@ -6,16 +6,20 @@
 use canh_event::{Cell, Column, EventBatch, Logsource, Value};
 use hashbrown::HashMap;
 
-use crate::program::{FieldId, Inner, Pair, Program, Scope};
+use crate::program::{FieldId, Inner, Pair, Program, Scope, Softened};
 use crate::rule::RuleIndex;
 use crate::run::fed::Fed;
 use crate::run::hit::{Hit, Routing};
-use crate::run::memory::{ListId, Memory, MemoryCounts, MemoryLimits};
+use crate::run::lists::ListId;
+use crate::run::memory::{Form, Memory, MemoryCounts, MemoryLimits, Question};
 use crate::run::pair::stands;
 use crate::run::verdict::Verdict;
 
 /// Most logsources whose rules in play are kept at a time.
 const MAX_SCOPES: usize = 1_024;
+
+/// Classes with higher numbers are not remembered.
+const MAX_CLASSES: usize = 1 << 16;
 
 /// The place of the scope that has every rule.
 pub(crate) const EVERYTHING: u32 = 0;
@@ -30,6 +34,8 @@ pub struct Matcher {
     pub(crate) verdict: Verdict,
     pub(crate) scopes: Vec<Scope>,
     scope_ids: HashMap<Logsource, u32>,
+    /// The scopes of classes, by their numbers.
+    scope_of_classes: Vec<Option<u32>>,
     hung: Hung,
     row_scopes: Vec<u32>,
     batch_scopes: Vec<u32>,
@@ -38,7 +44,10 @@ pub struct Matcher {
     pub(crate) fed: Fed,
     pub(crate) lists: Vec<ListId>,
     pair_columns: Vec<Option<u16>>,
+    pub(crate) questions: Vec<Question>,
     pub(crate) folded: (String, String),
+    pub(crate) softened: Softened,
+    pub(crate) undone: String,
 }
 
 /// What is known of a value of the column under way.
@@ -76,6 +85,7 @@ impl Matcher {
             verdict: Verdict::new(inner),
             scopes: vec![Scope::new(&inner.groups, None)],
             scope_ids: HashMap::new(),
+            scope_of_classes: Vec::new(),
             hung: Hung::default(),
             row_scopes: Vec::new(),
             batch_scopes: Vec::new(),
@@ -84,7 +94,10 @@ impl Matcher {
             fed: Fed::default(),
             lists: Vec::new(),
             pair_columns: Vec::new(),
+            questions: Vec::new(),
             folded: (String::new(), String::new()),
+            softened: Softened::default(),
+            undone: String::new(),
         }
     }
 
@@ -132,7 +145,26 @@ impl Matcher {
         if self.scopes.len() + more > MAX_SCOPES {
             self.scopes.truncate(1);
             self.scope_ids.clear();
+            self.scope_of_classes.clear();
         }
+    }
+
+    /// Returns the place of the scope of a logsource that a class number may always mean.
+    pub(crate) fn scope_of_class(&mut self, logsource: &Logsource, class: Option<usize>) -> u32 {
+        if let Some(known) = class.and_then(|class| self.scope_of_classes.get(class).copied().flatten()) {
+            return known;
+        }
+        let program = self.program.clone();
+        let scope = self.scope_of(&program.inner, logsource);
+        if let Some(class) = class.filter(|class| *class < MAX_CLASSES) {
+            if self.scope_of_classes.len() <= class {
+                self.scope_of_classes.resize(class + 1, None);
+            }
+            if let Some(slot) = self.scope_of_classes.get_mut(class) {
+                *slot = Some(scope);
+            }
+        }
+        scope
     }
 
     /// Returns the place of the scope of a logsource.
@@ -161,19 +193,13 @@ impl Matcher {
         if !is_wanted {
             return;
         }
-        self.memo.clear();
-        self.memo.resize(column.value_count(), UNKNOWN);
+        self.resolve(program, column, field);
         for Cell { row, code } in column.cells() {
             let scope = self.row_scopes.get(usize::from(*row)).copied().unwrap_or(EVERYTHING);
             if !self.in_play.get(scope as usize).copied().unwrap_or(false) {
                 continue;
             }
             let Some(memo) = self.memo.get_mut(usize::from(*code)) else { continue };
-            if !memo.is_resolved {
-                memo.is_resolved = true;
-                let value = column.value(*code).filter(|value| !value.is_null());
-                memo.list = self.memory.resolve(program, field, value.map(|value| value.text));
-            }
             if memo.list == ListId::default() {
                 continue;
             }
@@ -184,6 +210,35 @@ impl Matcher {
                 memo.is_witness = scope.is_some_and(|scope| witnessed.iter().any(|rule| scope.has_rule(*rule)));
             }
             self.hung.hang(*row, memo.list, memo.is_witness);
+        }
+    }
+
+    /// Finds the list of each value of a column that a row in play has.
+    fn resolve(&mut self, program: &Inner, column: &Column, field: FieldId) {
+        self.memo.clear();
+        self.memo.resize(column.value_count(), UNKNOWN);
+        self.questions.clear();
+        for Cell { row, code } in column.cells() {
+            let scope = self.row_scopes.get(usize::from(*row)).copied().unwrap_or(EVERYTHING);
+            let Some(memo) = self.memo.get_mut(usize::from(*code)).filter(|memo| !memo.is_resolved) else { continue };
+            if !self.in_play.get(scope as usize).copied().unwrap_or(false) {
+                continue;
+            }
+            memo.is_resolved = true;
+            match column.value(*code).filter(|value| !value.is_null()).map(|value| value.text) {
+                Some(text) if Memory::remembers(program, field, text) => {
+                    self.questions.push(self.memory.question(field, Form::Plain, text, (u32::from(*code), 0)));
+                }
+                value => memo.list = self.memory.look_at(program, field, value),
+            }
+        }
+        let code = |question: &Question| u16::try_from(question.of.0).unwrap_or(u16::MAX);
+        let text_of = |question: &Question| column.value(code(question)).map_or("", |value| value.text);
+        self.memory.answer(program, &mut self.questions, text_of, |_, _| {});
+        for question in &self.questions {
+            if let Some(memo) = self.memo.get_mut(usize::from(code(question))) {
+                memo.list = question.answer;
+            }
         }
     }
 

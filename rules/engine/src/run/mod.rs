@@ -9,13 +9,15 @@
 
 mod fed;
 mod feed;
+mod generation;
 mod hit;
+mod lists;
 mod matcher;
 mod memory;
 mod pair;
 mod verdict;
 
-pub use feed::Feed;
+pub use feed::{Feed, Written};
 pub use hit::{Hit, Routing};
 pub use matcher::Matcher;
-pub use memory::{MemoryCounts, MemoryLimits};
+pub use memory::{Form, MemoryCounts, MemoryLimits};

@@ -1,7 +1,8 @@
 //! The verdict on one event: which of the rules in play hold, given what its values fired.
 
 use crate::program::{BitSet, Inner, Scope};
-use crate::run::memory::{ListId, Memory};
+use crate::run::lists::ListId;
+use crate::run::memory::Memory;
 
 /// Room for the verdict on one event; kept, so that none allocates.
 #[derive(Debug)]
