@@ -155,7 +155,11 @@ fn push(builder: &mut BatchBuilder, events: &JsonEvents, line: &str, buffer: &mu
     };
     let mut row = builder.begin_row(header, b"")?;
     for token in events.tokens() {
-        row.field(events.name(token.path()), token.value(line, buffer))?;
+        let name = events.name(token.path());
+        row.field(name, token.value(line, buffer))?;
+        for (second, _) in events.also().iter().filter(|(_, first)| **first == *name) {
+            row.field(second, token.value(line, buffer))?;
+        }
     }
     row.commit();
     Ok(())
