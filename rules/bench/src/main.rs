@@ -128,7 +128,12 @@ fn compare(options: &Options, ours: &Ours, nothing: &Ours, peer: Option<&Peer>, 
 fn differences(ours: &Ours, peer: &Peer, lines: &[&[u8]]) {
     let lines = &lines[..lines.len().min(50_000)];
     let (mut mine, mut theirs) = (Vec::new(), Vec::new());
-    ours.lines().run(lines, Routing::ByLogsource, Some(&mut mine));
+    let all = ours.lines().run(lines, Routing::ByLogsource, None);
+    // The peer knows no second names.
+    let mut matcher = ours.lines();
+    matcher.with_second_names = false;
+    matcher.run(lines, Routing::ByLogsource, Some(&mut mine));
+    let by_second_names = all - mine.len();
     peer.run(lines, Mode::Routed, Some(&mut theirs));
     let id = |rule| ours.rules.rule(rule).map_or(String::new(), |rule| rule.id.clone());
     let mine: BTreeSet<(usize, String)> = mine.into_iter().map(|(line, rule)| (line, id(rule))).collect();
@@ -142,6 +147,7 @@ fn differences(ours: &Ours, peer: &Peer, lines: &[&[u8]]) {
         rules
     };
     println!("\nagreement on {} events: {} hits in both", lines.len(), mine.intersection(&theirs).count());
+    println!("{by_second_names} more hits of canh by second names of fields, left out below");
     for (name, rules) in [("canh", only(&mine, &theirs)), ("rsigma", only(&theirs, &mine))] {
         for (rule, (count, line)) in rules {
             println!("only {name}: {rule} x{count}, first on line {line}");

@@ -29,6 +29,8 @@ pub struct LineMatcher {
     seconds: Vec<Vec<Option<FieldId>>>,
     generation: u64,
     found: Vec<RuleIndex>,
+    /// Whether fields are also fed by their second names: Security 4688 as Sysmon 1 calls them.
+    pub with_second_names: bool,
 }
 
 impl Ours {
@@ -49,6 +51,7 @@ impl Ours {
             seconds: Vec::new(),
             generation: 0,
             found: Vec::new(),
+            with_second_names: true,
         }
     }
 }
@@ -80,7 +83,7 @@ impl LineMatcher {
         }
         let class = self.events.class_id().map(ClassId::index);
         let written = Written { text, undo: unescape, logsource: self.events.logsource(), class, is_json: true };
-        let second_class = class.filter(|_| !self.events.also().is_empty());
+        let second_class = class.filter(|_| self.with_second_names && !self.events.also().is_empty());
         let mut feed = self.matcher.begin(written, routing);
         let wants_everything = feed.wants_everything();
         for token in self.events.tokens() {

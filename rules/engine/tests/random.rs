@@ -9,7 +9,9 @@
 use std::fmt::Write as _;
 
 use canh_event::{BatchBuilder, EventBatch, Logsource, Origin, RowHeader, TimeQuality, Timestamp, Value, ValueKind};
-use canh_sigma::{Form, Hit, Matcher, MemoryLimits, Program, Routing, RuleFile, RuleIndex, RuleSet, Written, reference};
+use canh_sigma::{
+    Form, Hit, Matcher, MemoryLimits, Program, Routing, RuleFile, RuleIndex, RuleSet, Written, reference,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -127,7 +127,7 @@ impl Judge {
             return;
         }
         let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        match std::str::from_utf8(line) {
+        match simdutf8::basic::from_utf8(line) {
             Ok(text) => self.lines.judge(text, None, judged),
             // An attacker must not hide an event behind a byte that is no text.
             Err(_) => {
