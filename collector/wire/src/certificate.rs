@@ -14,6 +14,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// What a certificate says, as far as we ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFacts {
+    /// The common name of its subject; empty if it has none or it is no text.
+    pub common_name: Box<str>,
     /// The serial number in lower-case hexadecimal digits.
     pub serial: Box<str>,
     /// From when on it holds.
@@ -77,7 +79,9 @@ impl CertificateFacts {
             }
         }
         let validity = certificate.validity();
+        let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         Self {
+            common_name: Box::from(name.unwrap_or_default()),
             serial: certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
             not_before: Timestamp::from_secs(validity.not_before.timestamp()),
             not_after: Timestamp::from_secs(validity.not_after.timestamp()),
