@@ -109,8 +109,9 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
     let overseer = Overseer { normalisers, pulses: rooms.running.pulses.clone(), shared: Arc::clone(&shared), health };
     let overseeing = tokio::spawn(overseer.run(rooms.onward.clone(), signals.shutdown.clone()));
     let watching = tokio::spawn(watcher.run(signals.shutdown.clone()));
-    let following = tokio::spawn(follow(plans, tls_sender, metrics.clone()));
-    let reloading = tokio::spawn(reload(path.to_owned(), settings, plan, metrics, signals.reloads));
+    let following = tokio::spawn(follow(plans, tls_sender.clone(), metrics.clone()));
+    let known = Known { path: path.to_owned(), settings, plan, tls: tls_sender };
+    let reloading = tokio::spawn(reload(known, metrics, signals.reloads));
     tracing::info!(%address, "accepting agents");
     notify::ready(&format!("accepting agents on {address}"));
 
@@ -198,29 +199,32 @@ impl Overseer {
     }
 }
 
-/// Takes certificates over at a reload; what else has changed needs a restart and is said so.
-async fn reload(
+/// What a reload takes over, and where it is told.
+struct Known {
     path: std::path::PathBuf,
-    mut settings: canh_service::config::Settings,
+    settings: canh_service::config::Settings,
     plan: watch::Sender<Plan>,
-    metrics: Metrics,
-    mut reloads: Reloads,
-) {
+    tls: watch::Sender<Tls>,
+}
+
+/// Takes certificates over at a reload; what else has changed needs a restart and is said so.
+async fn reload(mut known: Known, metrics: Metrics, mut reloads: Reloads) {
     loop {
         reloads.next().await;
         notify::reloading();
-        let loaded = Config::load(&path).map_err(anyhow::Error::from);
+        let loaded = Config::load(&known.path).map_err(anyhow::Error::from);
         let result = match loaded.and_then(|(config, newer)| {
             // Where the folder is needs a restart; which files stand beside it does not.
-            let wanted = Plan { files: config.tls, folder: plan.borrow().folder.clone() };
-            wanted.build().map(|_| (wanted, newer))
+            let wanted = Plan { files: config.tls, folder: known.plan.borrow().folder.clone() };
+            built(&wanted, &metrics).map(|tls| (wanted, tls, newer))
         }) {
-            Ok((wanted, newer)) => {
-                for change in settings.changes(&newer).iter().filter(|change| !change.reloadable) {
+            Ok((wanted, tls, newer)) => {
+                for change in known.settings.changes(&newer).iter().filter(|change| !change.reloadable) {
                     tracing::warn!(key = change.path, "changed, and needs a restart");
                 }
-                plan.send_replace(wanted);
-                settings = newer;
+                known.tls.send_replace(tls);
+                known.plan.send_replace(wanted);
+                known.settings = newer;
                 tracing::info!("reloaded; connections from now on see the new certificates");
                 "done"
             }
@@ -235,16 +239,12 @@ async fn reload(
     }
 }
 
-/// Keeps the TLS configurations what the files say: at a reload, and whenever the CA's folder changes.
-async fn follow(mut plans: watch::Receiver<Plan>, tls: watch::Sender<Tls>, metrics: Metrics) {
+/// Keeps the TLS configurations what the CA's folder says, whenever it changes.
+async fn follow(plans: watch::Receiver<Plan>, tls: watch::Sender<Tls>, metrics: Metrics) {
     let (mut stamps, mut rounds) = (plans.borrow().stamps(), 0_u32);
     loop {
-        let is_reloaded = match tokio::time::timeout(FOLDER_LOOK, plans.changed()).await {
-            Ok(Ok(())) => true,
-            Ok(Err(_)) => return,
-            Err(_) => false,
-        };
-        let plan = plans.borrow_and_update().clone();
+        tokio::time::sleep(FOLDER_LOOK).await;
+        let plan = plans.borrow().clone();
         let is_renewal_due = rounds.is_multiple_of(ROUNDS_TO_RENEWAL);
         let (before, shown) = (stamps, metrics.clone());
         let looked = tokio::task::spawn_blocking(move || {
@@ -252,7 +252,7 @@ async fn follow(mut plans: watch::Receiver<Plan>, tls: watch::Sender<Tls>, metri
                 renew_own(&plan);
             }
             let stamps = plan.stamps();
-            let built = (is_reloaded || stamps != before).then(|| built(&plan, &shown));
+            let built = (stamps != before).then(|| built(&plan, &shown));
             (stamps, built)
         });
         let Ok((now, built)) = looked.await else { return };
