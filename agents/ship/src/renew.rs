@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use canh_event::Timestamp;
 use canh_wire::tls::AgentIdentity;
-use canh_wire::{Credential, Denied};
+use canh_wire::{CERTIFICATE_SKEW, Credential, Denied};
 use tokio::time::Instant;
 
 use crate::config::ShipConfig;
@@ -122,9 +122,10 @@ impl Renewal {
 /// Returns when two thirds of a certificate's life are over, and a little more that differs from agent to
 /// agent.
 fn due_of(who: &AgentIdentity) -> Timestamp {
-    let life = who.not_after.since(who.not_before);
+    let issued = who.not_before.saturating_add(CERTIFICATE_SKEW);
+    let life = who.not_after.since(issued);
     let spread = u32::from(who.key.bytes().first().copied().unwrap_or_default());
-    who.not_before.saturating_add(life / 3 * 2).saturating_add(life / SPREAD / 256 * spread)
+    issued.saturating_add(life / 3 * 2).saturating_add(life / SPREAD / 256 * spread)
 }
 
 fn far() -> Instant {
@@ -140,13 +141,13 @@ mod tests {
     use crate::identity::tests::Issuer;
 
     fn who(ago: u64, life: u64) -> AgentIdentity {
-        let not_before = now().saturating_sub(Duration::from_secs(ago));
+        let issued = now().saturating_sub(Duration::from_secs(ago));
         AgentIdentity {
             agent: "web-01".parse().unwrap(),
             agency: "so-tttt".parse().unwrap(),
             serial: "01".into(),
-            not_before,
-            not_after: not_before.saturating_add(Duration::from_secs(life)),
+            not_before: issued.saturating_sub(CERTIFICATE_SKEW),
+            not_after: issued.saturating_add(Duration::from_secs(life)),
             key: canh_wire::Fingerprint::of(b""),
         }
     }

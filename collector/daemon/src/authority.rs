@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use canh_event::{AgencyId, AgentId, Timestamp};
 use canh_journal::{DiskFs, Fs};
-use canh_wire::{CertificateFacts, MAX_AUTHORITIES, certificate_pem, certificates_of};
+use canh_wire::{CERTIFICATE_SKEW, CertificateFacts, MAX_AUTHORITIES, certificate_pem, certificates_of};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
@@ -19,8 +19,6 @@ use rustls::pki_types::{CertificateSigningRequestDer, PrivateKeyDer};
 
 use crate::folder::{self, Folder, FolderError, MAX_PEM_BYTES};
 
-/// How long before now certificates begin to hold: clocks of agents may be behind.
-pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// An uncompressed point on the curve P-256.
 const P256_POINT_BYTES: usize = 65;
 
@@ -236,11 +234,11 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
 fn hold(params: &mut CertificateParams, term: Term) {
     let epoch = date_time_ymd(1970, 1, 1);
     let since = |time: Timestamp| Duration::from_secs(u64::try_from(time.secs()).unwrap_or_default());
-    params.not_before = epoch + since(term.issued).saturating_sub(CLOCK_SKEW);
+    params.not_before = epoch + since(term.issued).saturating_sub(CERTIFICATE_SKEW);
     params.not_after = epoch + since(term.issued) + term.life;
 }
 
 /// Returns when a certificate was made, which is later than when it begins to hold.
 pub(crate) fn issued_at(not_before: Timestamp) -> Timestamp {
-    not_before.saturating_add(CLOCK_SKEW)
+    not_before.saturating_add(CERTIFICATE_SKEW)
 }

@@ -108,11 +108,6 @@ impl Folder {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// Returns whether the folder itself is there.
-    pub(crate) fn exists(&self) -> bool {
-        self.dir.is_dir()
-    }
-
     /// Makes the folder, and one in it if `name` is not empty.
     ///
     /// # Errors

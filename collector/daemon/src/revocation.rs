@@ -220,10 +220,9 @@ impl std::fmt::Display for Serial {
 
 #[cfg(test)]
 mod tests {
-    use canh_wire::Fingerprint;
+    use canh_wire::{CERTIFICATE_SKEW, Fingerprint};
 
     use super::*;
-    use crate::authority::CLOCK_SKEW;
 
     fn who(serial: &str, issued: i64) -> AgentIdentity {
         let issued = Timestamp::from_secs(issued);
@@ -231,8 +230,8 @@ mod tests {
             agent: "web-01".parse().unwrap(),
             agency: "so-tttt".parse().unwrap(),
             serial: serial.into(),
-            not_before: issued.saturating_sub(CLOCK_SKEW),
-            not_after: issued.saturating_add(CLOCK_SKEW),
+            not_before: issued.saturating_sub(CERTIFICATE_SKEW),
+            not_after: issued.saturating_add(CERTIFICATE_SKEW),
             key: Fingerprint::of(b""),
         }
     }

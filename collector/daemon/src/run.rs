@@ -293,12 +293,12 @@ fn built(plan: &Plan, metrics: &Metrics) -> anyhow::Result<Tls> {
     Ok(tls)
 }
 
-/// Makes the folder if there is none, with an empty list of revocations. Where there is a folder and no
-/// list, somebody has removed it: that is for the gate to say.
+/// Makes the folder if there is none, with an empty list of revocations. Where there is anything else and
+/// no list, somebody has removed it: that is for the gate to say.
 fn open_identity(config: &Config) -> anyhow::Result<Plan> {
     let plan = plan_of(config);
-    if !plan.folder.exists() {
-        plan.folder.make("")?;
+    plan.folder.make("")?;
+    if plan.folder.names("", 1)?.is_empty() {
         revocation::make_empty(&plan.folder)?;
     } else if plan.folder.has(folder::ISSUER) {
         renew_own(&plan);
