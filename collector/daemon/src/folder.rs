@@ -22,8 +22,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Gid, Uid};
+use rustix::io::Errno;
 
 /// Others of the group may look; keys are the owner's only.
 const DIR_MODE: u32 = 0o750;
@@ -40,6 +43,10 @@ pub(crate) const SERVER: &str = "server.pem";
 pub(crate) const HOSTS: &str = "hosts";
 pub(crate) const REVOKED: &str = "revoked";
 const LOCK: &str = "lock";
+
+/// How long to wait for others; what is done under the lock takes milliseconds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// Longest file of certificates and keys.
 pub(crate) const MAX_PEM_BYTES: u64 = 64 << 10;
@@ -120,14 +127,21 @@ impl Folder {
         make_dir(&path).map_err(FolderError::on("make", &path))
     }
 
-    /// Waits until nobody else changes the folder.
+    /// Waits until nobody else changes the folder, but not for ever: a command that was stopped half way
+    /// must not hold the daemon up.
     pub(crate) fn lock(&self) -> Result<Lock, FolderError> {
         let path = self.path(LOCK);
         let take = || {
             let file = OpenOptions::new().create(true).truncate(false).write(true).mode(SECRET_MODE).open(&path)?;
             give_to_owner_of_folder(&file, &self.dir)?;
-            rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
-            Ok(Lock { _file: file })
+            let begin = Instant::now();
+            loop {
+                match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) => return Ok(Lock { _file: file }),
+                    Err(Errno::WOULDBLOCK) if begin.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_RETRY),
+                    Err(error) => return Err(error.into()),
+                }
+            }
         };
         take().map_err(FolderError::on("lock", &path))
     }
@@ -265,6 +279,22 @@ mod tests {
         folder.remove("tokens/x").unwrap();
         folder.remove("tokens/x").unwrap();
         assert!(folder.read("tokens/x", 100).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn one_at_a_time_and_nobody_waits_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let lock = folder.lock().unwrap();
+        let begin = Instant::now();
+        assert!(folder.lock().is_err());
+        assert!(begin.elapsed() >= LOCK_PATIENCE);
+        let other = thread::spawn({
+            let folder = folder.clone();
+            move || folder.lock().is_ok()
+        });
+        drop(lock);
+        assert!(other.join().unwrap());
     }
 
     #[test]

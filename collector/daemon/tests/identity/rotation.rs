@@ -1,5 +1,7 @@
 //! One CA in place of another, while everything runs.
 
+use canh_wire::tls;
+
 use crate::Outcome;
 use crate::process::Site;
 use crate::process::command;
