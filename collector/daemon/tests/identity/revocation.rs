@@ -54,7 +54,8 @@ fn a_session_that_says_nothing_is_cut_too() -> Outcome {
     site.run(&["revoke", "web-01"])?;
     let begin = Instant::now();
     assert_eq!(silent.next(), None);
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // Clearly before the five seconds that any HELLO may take.
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
     Ok(())
 }
 
