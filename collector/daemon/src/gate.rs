@@ -130,7 +130,7 @@ impl Gate {
     /// Notes the boot id of a machine that has come in.
     pub(crate) fn note_boot(&self, who: &AgentIdentity, boot: u128) {
         // Zero is said by a machine that does not know.
-        if boot != 0 && self.presence.note_boot(&who.serial, boot) {
+        if boot != 0 && self.presence.note_boot(who, boot) {
             self.note_sign(who, "boot_returned", "an earlier boot came back");
         }
     }

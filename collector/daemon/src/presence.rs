@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use canh_event::AgentId;
 use canh_wire::Nack;
 use canh_wire::tls::AgentIdentity;
 
@@ -29,8 +30,11 @@ pub(crate) struct Presence(Mutex<Inner>);
 struct Inner {
     next: u64,
     here: HashMap<u64, Here>,
-    certificates: HashMap<Box<str>, Certificate>,
+    certificates: HashMap<Key, Certificate>,
 }
+
+/// Which certificate: serial numbers are unique to a CA, and there may be several CAs.
+type Key = (AgentId, Box<str>);
 
 #[derive(Debug)]
 struct Here {
@@ -50,7 +54,7 @@ struct Certificate {
 pub(crate) struct Place {
     presence: Arc<Presence>,
     id: u64,
-    serial: Box<str>,
+    certificate: Key,
     /// The address of an open connection of the same certificate, if it is another one.
     pub(crate) elsewhere: Option<IpAddr>,
 }
@@ -75,7 +79,7 @@ impl Presence {
             inner.certificates.retain(|_, certificate| !certificate.open.is_empty());
         }
         let id = inner.next;
-        let certificate = inner.certificates.entry(who.serial.clone()).or_default();
+        let certificate = inner.certificates.entry(key_of(who)).or_default();
         if certificate.open.len() >= MAX_CONNECTIONS_PER_CERTIFICATE {
             return Err(TooMany);
         }
@@ -83,13 +87,13 @@ impl Presence {
         certificate.open.push((id, peer));
         inner.next += 1;
         inner.here.insert(id, Here { who: who.clone(), signal: Arc::clone(signal) });
-        Ok(Place { presence: Arc::clone(self), id, serial: who.serial.clone(), elsewhere })
+        Ok(Place { presence: Arc::clone(self), id, certificate: key_of(who), elsewhere })
     }
 
     /// Notes the boot id a certificate's machine says; true if it was another in between.
-    pub(crate) fn note_boot(&self, serial: &str, boot: u128) -> bool {
+    pub(crate) fn note_boot(&self, who: &AgentIdentity, boot: u128) -> bool {
         let mut inner = self.lock();
-        let Some(certificate) = inner.certificates.get_mut(serial) else { return false };
+        let Some(certificate) = inner.certificates.get_mut(&key_of(who)) else { return false };
         if certificate.boots.last() == Some(&boot) {
             return false;
         }
@@ -117,10 +121,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inner = self.presence.lock();
         inner.here.remove(&self.id);
-        if let Some(certificate) = inner.certificates.get_mut(&self.serial) {
+        if let Some(certificate) = inner.certificates.get_mut(&self.certificate) {
             certificate.open.retain(|(id, _)| *id != self.id);
         }
     }
+}
+
+fn key_of(who: &AgentIdentity) -> Key {
+    (who.agent.clone(), who.serial.clone())
 }
 
 #[cfg(test)]
@@ -162,13 +170,13 @@ mod tests {
     fn a_boot_that_comes_back_is_another_machine() {
         let (presence, signal) = (Arc::new(Presence::default()), Arc::default());
         let place = presence.enter(&who("01"), address(1), &signal).unwrap();
-        assert!(!presence.note_boot("01", 7) && !presence.note_boot("01", 7));
+        assert!(!presence.note_boot(&who("01"), 7) && !presence.note_boot(&who("01"), 7));
         drop(place);
         let _place = presence.enter(&who("01"), address(1), &signal).unwrap();
-        assert!(!presence.note_boot("01", 8), "rebooted");
-        assert!(presence.note_boot("01", 7) && presence.note_boot("01", 8));
-        (0..100).for_each(|boot| assert!(boot < 8 || !presence.note_boot("01", boot + 100)));
-        assert!(presence.lock().certificates["01"].boots.len() <= MAX_BOOTS);
+        assert!(!presence.note_boot(&who("01"), 8), "rebooted");
+        assert!(presence.note_boot(&who("01"), 7) && presence.note_boot(&who("01"), 8));
+        (0..100).for_each(|boot| assert!(boot < 8 || !presence.note_boot(&who("01"), boot + 100)));
+        assert!(presence.lock().certificates[&key_of(&who("01"))].boots.len() <= MAX_BOOTS);
     }
 
     #[test]
