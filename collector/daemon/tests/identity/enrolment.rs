@@ -72,9 +72,9 @@ fn every_failure_says_what_and_where_and_what_to_do() -> Outcome {
     let said = said.unwrap_err().to_string();
     assert!(said.contains("is not for the name \"other.test\"") && said.contains("--server-name"), "{said}");
     let revoked = site.token(&["--ttl", "1h"])?;
-    let list = site.run(&["token", "list"])?;
-    let id = list.lines().last().and_then(|line| line.split('\t').next()).unwrap_or_default();
-    site.run(&["token", "revoke", id])?;
+    let id = revoked.parse::<canh_wire::EnrolToken>()?.id.to_string();
+    assert!(site.run(&["token", "list"])?.contains(&id));
+    site.run(&["token", "revoke", &id])?;
     let said = site.enrol(&collector, &revoked, "web-01").unwrap_err().to_string();
     assert!(said.contains("the token was called back"), "{said}");
     assert!(site.enrol(&collector, &token, "web-01").is_ok(), "none of it has used the token up");
