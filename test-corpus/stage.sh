@@ -64,27 +64,42 @@ metric() { # address, name
 
 canh() { "$bin/canh" --server "$work/correlator.sock" "$@"; }
 
+# The CA and the collector's own certificate.
+authority() {
+    collector_toml
+    "$bin/canh-collector" ca init --config "$work/collector.toml" --host 127.0.0.1
+}
+
+# Makes an agent with a token, as an operator would: one command on the server, one on the host.
+enrol() { # daemon, agent
+    local token
+    token=$("$bin/canh-collector" token create --config "$work/collector.toml" --agency so-tttt --agent "$2" --ttl 5m 2> "$work/token.log")
+    "$bin/$1" enrol --collector "$collector" --token - --dir "$work/$2" <<< "$token"
+}
+
+# A CA, and agents made by hand: for plays that have no collector yet, or hundreds of agents.
 certificates() { # agent...
     local agent
-    "$bin/canh-collector" ca init --dir "$work/ca"
-    "$bin/canh-collector" ca issue --dir "$work/ca" --server --host 127.0.0.1 --out "$work/collector" --days 2
+    authority
     for agent in "$@"; do
-        "$bin/canh-collector" ca issue --dir "$work/ca" --agent "$agent" --agency so-tttt --out "$work/$agent" --days 2
+        "$bin/canh-collector" ca issue --config "$work/collector.toml" --agent "$agent" --agency so-tttt --out "$work/$agent" --days 2
+        (umask 077 && cat "$work/$agent/cert.pem" "$work/$agent/key.pem" > "$work/$agent/agent.pem")
     done
 }
 
-# A second call, after the first collector was ended, takes the same port again.
-start_collector() {
+collector_toml() {
     cat > "$work/collector.toml" <<TOML
 state_dir = "$work/state/collector"
 [listen]
 address = "${collector:-127.0.0.1:0}"
-ca = "$work/collector/ca.pem"
-certificate = "$work/collector/cert.pem"
-key = "$work/collector/key.pem"
 [metrics]
 address = "127.0.0.1:0"
 TOML
+}
+
+# A second call, after the first collector was ended, takes the same port again.
+start_collector() {
+    collector_toml
     : > "$work/canh-collector.log"
     start canh-collector --config "$work/collector.toml"
     collector=$(wait_for "the collector's port" logged canh-collector "accepting agents" address)
@@ -117,8 +132,8 @@ collectors = ["$collector"]
 spool_dir = "$work/state/$1-spool"
 [tls]
 ca = "$work/$1/ca.pem"
-certificate = "$work/$1/cert.pem"
-key = "$work/$1/key.pem"
+certificate = "$work/$1/agent.pem"
+key = "$work/$1/agent.pem"
 [metrics]
 address = "127.0.0.1:0"
 TOML

@@ -102,9 +102,9 @@ const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
         spool_dir: "/var/lib/canh/flow-agent/spool",
         when_full: "Room the spool may take. When it is full, flows of an interface are dropped and counted as soon as \
                     the queue before it is full too; a file is read no further.",
-        ca: "/etc/canh/flow-agent/ca.pem",
-        certificate: "/etc/canh/flow-agent/cert.pem",
-        key: "/etc/canh/flow-agent/key.pem",
+        ca: "/var/lib/canh/flow-agent/identity/ca.pem",
+        certificate: "/var/lib/canh/flow-agent/identity/agent.pem",
+        key: "/var/lib/canh/flow-agent/identity/agent.pem",
     }),
 );
 

@@ -3,6 +3,7 @@
 
 mod capture;
 mod config;
+mod enrol;
 mod forward;
 mod metering;
 mod metrics;
@@ -14,9 +15,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use canh_service::exit::{self, Exit};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::{Config, SCHEMA};
+use crate::enrol::Enrol;
 
 /// Meters network flows and ships them to the collector.
 #[derive(Debug, Parser)]
@@ -32,11 +34,22 @@ struct Arguments {
     /// Checks the configuration, says what is wrong with it, and ends.
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes this host an agent, with a token of the collector; does nothing where it is one.
+    Enrol(Enrol),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     exit::run("canh-flow-agent", || {
+        if let Some(Command::Enrol(enrol)) = arguments.command {
+            return enrol.run();
+        }
         let config = Config::load(&arguments.config, arguments.read)?;
         if arguments.check { Ok(Exit::Done) } else { run::run(config) }
     })

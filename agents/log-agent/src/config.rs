@@ -84,9 +84,9 @@ const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
     &ship_keys(ShipKeyTexts {
         spool_dir: "/var/lib/canh/log-agent/spool",
         when_full: "Room the spool may take. When it is full the agent waits, and the log files themselves are the buffer.",
-        ca: "/etc/canh/log-agent/ca.pem",
-        certificate: "/etc/canh/log-agent/cert.pem",
-        key: "/etc/canh/log-agent/key.pem",
+        ca: "/var/lib/canh/log-agent/identity/ca.pem",
+        certificate: "/var/lib/canh/log-agent/identity/agent.pem",
+        key: "/var/lib/canh/log-agent/identity/agent.pem",
     }),
 );
 

@@ -6,6 +6,7 @@
 
 mod batch;
 mod config;
+mod enrol;
 mod generation;
 mod glob;
 mod metrics;
@@ -25,9 +26,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use canh_service::exit::{self, Exit};
 use canh_service::log;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::config::{Config, SCHEMA};
+use crate::enrol::Enrol;
 
 /// Tails log files and ships them to a collector.
 #[derive(Debug, Parser)]
@@ -39,11 +41,22 @@ struct Arguments {
     /// Check the configuration file, name every fault, and exit
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this host an agent, with a token of the collector; does nothing where it is one
+    Enrol(Enrol),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    exit::run(SCHEMA.daemon(), || begin(&arguments))
+    exit::run(SCHEMA.daemon(), || match arguments.command {
+        Some(Command::Enrol(enrol)) => enrol.run(),
+        None => begin(&arguments),
+    })
 }
 
 fn begin(arguments: &Arguments) -> anyhow::Result<Exit> {

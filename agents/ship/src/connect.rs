@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use canh_event::Timestamp;
+use canh_event::{AgentId, Timestamp};
+use canh_wire::tls::AgentIdentity;
 use canh_wire::{
     AgentSession, AgentSessionError, Frame, FrameError, FrameReader, Hello, SPOKEN, StreamState, Welcomed, tls,
 };
@@ -18,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::config::ShipConfig;
-use crate::metrics::SendFailure;
+use crate::metrics::{SendFailure, ShipMetrics};
 use crate::shared::run_blocking;
 
 /// How long a TCP connection may take, name included.
@@ -66,6 +67,13 @@ pub enum CredentialsError {
 pub(crate) enum ConnectError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    #[error(
+        "the certificate of {agent} expired at {at}: make a token on the collector (canh-collector token create --agent \
+         {agent} --replace --agency ...) and run `enrol` on this host; or is this host's clock wrong?"
+    )]
+    Expired { agent: AgentId, at: Timestamp },
+    #[error("the certificate holds from {from} on, and it is {now}: is this host's clock right?")]
+    NotYetValid { from: Timestamp, now: Timestamp },
     #[error("no connection")]
     Tcp(#[source] io::Error),
     #[error("no TLS handshake")]
@@ -91,6 +99,12 @@ pub(crate) struct Credentials {
     server_name: ServerName<'static>,
 }
 
+/// What the files make.
+struct Loaded {
+    config: Arc<ClientConfig>,
+    who: Option<AgentIdentity>,
+}
+
 /// A session that has been welcomed, and the frames read behind the WELCOME.
 #[derive(Debug)]
 pub(crate) struct Greeted {
@@ -102,7 +116,7 @@ impl ConnectError {
     /// Returns the reason it is counted under.
     pub(crate) fn failure(&self) -> SendFailure {
         match self {
-            Self::Credentials(_) => SendFailure::Credentials,
+            Self::Credentials(_) | Self::Expired { .. } | Self::NotYetValid { .. } => SendFailure::Credentials,
             Self::Tcp(_) => SendFailure::Connect,
             Self::Tls(_) => SendFailure::Tls,
             Self::Silence { .. } => SendFailure::Silence,
@@ -121,23 +135,36 @@ impl Credentials {
             .map_err(|_| CredentialsError::ServerName { name: config.server_name.chars().take(255).collect() })?;
         let ShipConfig { ca, certificate, key, .. } = config.clone();
         let credentials = Self { ca, certificate, key, server_name };
-        credentials.load()?;
+        credentials.load().map(drop)?;
         Ok(credentials)
     }
 
-    fn load(&self) -> Result<Arc<ClientConfig>, CredentialsError> {
+    fn load(&self) -> Result<Loaded, CredentialsError> {
         let read = |path: &Path| {
             std::fs::read(path).map_err(|source| CredentialsError::Read { path: path.to_path_buf(), source })
         };
-        let config = tls::client_config(&read(&self.ca)?, &read(&self.certificate)?, &read(&self.key)?);
-        config
-            .map_err(|source| CredentialsError::Tls { certificate: self.certificate.clone(), source: Box::new(source) })
+        let certificate = read(&self.certificate)?;
+        let config = tls::client_config(&read(&self.ca)?, &certificate, &read(&self.key)?);
+        let config = config.map_err(|source| CredentialsError::Tls {
+            certificate: self.certificate.clone(),
+            source: Box::new(source),
+        })?;
+        // One that names nobody is the collector's to refuse.
+        Ok(Loaded { config, who: tls::identity_of_pem(&certificate).ok() })
     }
 
-    /// Opens a TLS connection to a collector.
-    pub(crate) async fn dial(&self, address: &str) -> Result<TlsStream<TcpStream>, ConnectError> {
+    /// Opens a TLS connection to a collector; returns also whom the certificate shown is for.
+    pub(crate) async fn dial(
+        &self,
+        address: &str,
+        metrics: &ShipMetrics,
+    ) -> Result<(TlsStream<TcpStream>, Option<AgentIdentity>), ConnectError> {
         let credentials = self.clone();
-        let config = run_blocking(move || credentials.load()).await?;
+        let Loaded { config, who } = run_blocking(move || credentials.load()).await?;
+        if let Some(who) = &who {
+            metrics.certificate_expiry.set(who.not_after.secs());
+            check_time(who, now())?;
+        }
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let tcp = connected.map_err(|_| ConnectError::Silence { what: "connecting" })?.map_err(ConnectError::Tcp)?;
         tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
@@ -147,8 +174,19 @@ impl Credentials {
         if stream.get_ref().1.alpn_protocol() != Some(tls::ALPN) {
             return Err(ConnectError::Protocol);
         }
-        Ok(stream)
+        Ok((stream, who))
     }
+}
+
+/// Says here what a collector would only say as an alert.
+fn check_time(who: &AgentIdentity, now: Timestamp) -> Result<(), ConnectError> {
+    if now >= who.not_after {
+        return Err(ConnectError::Expired { agent: who.agent.clone(), at: who.not_after });
+    }
+    if now < who.not_before {
+        return Err(ConnectError::NotYetValid { from: who.not_before, now });
+    }
+    Ok(())
 }
 
 /// Says HELLO and waits for the WELCOME.

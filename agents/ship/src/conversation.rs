@@ -19,6 +19,7 @@ use crate::connect::now;
 use crate::feed::{Feed, FeedError, Piece};
 use crate::ledger::Ledger;
 use crate::metrics::SendFailure;
+use crate::renew::Renewal;
 use crate::shared::Shared;
 use crate::spool::SpoolError;
 
@@ -35,6 +36,8 @@ const MIN_PING_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) enum Ended {
     #[error("asked to stop")]
     Stopped,
+    #[error("the certificate was renewed")]
+    Renewed,
     #[error("the collector refuses: {}", .0.code.as_str())]
     Refused(Nack),
     #[error("the collector says bye: {}", .0.as_str())]
@@ -59,6 +62,7 @@ pub(crate) enum Ended {
 pub(crate) struct Surroundings<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) ledger: &'a mut Ledger,
+    pub(crate) renewal: &'a mut Renewal,
     /// First sequences of batches that a collector has refused for good.
     pub(crate) refused: &'a BTreeSet<RecordSequence>,
     pub(crate) stop: &'a mut watch::Receiver<bool>,
@@ -116,7 +120,7 @@ impl Ended {
     /// Returns the reason it is counted under; nothing for an orderly end.
     pub(crate) fn failure(&self) -> Option<SendFailure> {
         match self {
-            Self::Stopped | Self::Bye(_) => None,
+            Self::Stopped | Self::Renewed | Self::Bye(_) => None,
             Self::Refused(_) => Some(SendFailure::Refused),
             Self::Silence(_) => Some(SendFailure::Silence),
             Self::Broken(_) => Some(SendFailure::Broken),
@@ -179,24 +183,23 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
 
     /// Talks until the connection is over; returns why, and whether anything was acknowledged.
     pub(crate) async fn run(mut self) -> (Ended, bool) {
-        let ended = match self.talk().await {
-            Ok(()) => {
-                let is_useful = self.is_useful;
-                self.leave().await;
-                return (Ended::Stopped, is_useful);
-            }
-            Err(ended) => ended,
-        };
-        (ended, self.is_useful)
+        let is_leaving = |ended: &Ended| matches!(ended, Ended::Stopped | Ended::Renewed);
+        let ended = self.talk().await.unwrap_or_else(|ended| ended);
+        let is_useful = self.is_useful;
+        if is_leaving(&ended) {
+            let reason = if matches!(ended, Ended::Renewed) { ByeReason::Restarting } else { ByeReason::Stopping };
+            self.leave(reason).await;
+        }
+        (ended, is_useful)
     }
 
-    /// Talks until asked to stop.
-    async fn talk(&mut self) -> Result<(), Ended> {
+    /// Talks until asked to stop, or until there is a new certificate to connect with.
+    async fn talk(&mut self) -> Result<Ended, Ended> {
         self.take_frames().await?;
         loop {
             while self.send_next()? {}
             match self.next_event().await {
-                Happened::Stop => return Ok(()),
+                Happened::Stop => return Ok(Ended::Stopped),
                 Happened::Read(count) => self.note_read(count).await?,
                 Happened::Written(count) => self.note_written(count)?,
                 Happened::Flushed(done) => {
@@ -319,6 +322,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
                 AgentEvent::Answer(frame) => self.post(&frame),
                 AgentEvent::Window(window) => tracing::debug!(window, "window changed"),
                 AgentEvent::Heard(_) => {}
+                AgentEvent::Renewed(credential) => {
+                    if self.around.renewal.take(credential, &self.around.shared.metrics).await {
+                        return Err(Ended::Renewed);
+                    }
+                }
+                AgentEvent::NotRenewed(denied) => self.around.renewal.refused(denied, &self.around.shared.metrics),
                 AgentEvent::Refused(nack) => return Err(Ended::Refused(nack)),
                 AgentEvent::Bye(reason) => return Err(Ended::Bye(reason)),
             }
@@ -333,13 +342,17 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
     /// Returns when a PING is due or the silence too long.
     fn wakes(&self) -> Instant {
         let silent = self.heard + self.terms.idle_timeout.max(self.ping_interval() * 2);
-        silent.min(self.sent.max(self.heard) + self.ping_interval())
+        silent.min(self.sent.max(self.heard) + self.ping_interval()).min(self.around.renewal.wakes())
     }
 
     fn note_time(&mut self) -> Result<(), Ended> {
         let silence = self.heard.elapsed();
         if silence >= self.terms.idle_timeout.max(self.ping_interval() * 2) {
             return Err(Ended::Silence(silence));
+        }
+        if let Some(request) = self.around.renewal.ask() {
+            let frame = self.session.renew(request);
+            self.post(&frame);
         }
         if self.sent.max(self.heard).elapsed() >= self.ping_interval() {
             self.pings += 1;
@@ -350,11 +363,11 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
     }
 
     /// Says BYE and takes the acknowledgements that still come, for a while.
-    async fn leave(self) {
+    async fn leave(self, reason: ByeReason) {
         let Self { mut around, mut read, mut write, mut frames, session, mut outbox, .. } = self;
         let deadline = Instant::now() + LEAVE_TIMEOUT;
         let version = session.version();
-        let (mut session, bye) = session.leave(ByeReason::Stopping);
+        let (mut session, bye) = session.leave(reason);
         bye.encode(version, &mut outbox.bytes);
         let parting = async {
             write.write_all(outbox.unwritten()).await.ok()?;

@@ -87,8 +87,18 @@ pub const fn ship_keys(texts: ShipKeyTexts) -> [Key; SHIP_KEY_COUNT] {
             "3s",
             "How long a stopping agent goes on sending. What is left stays in the spool.",
         ),
-        Key::with_default("tls.ca", Kind::ExistingFile, texts.ca, "The CA of the collectors' certificates."),
-        Key::with_default("tls.certificate", Kind::ExistingFile, texts.certificate, "This agent's certificate."),
+        Key::with_default(
+            "tls.ca",
+            Kind::ExistingFile,
+            texts.ca,
+            "The CAs of the collectors' certificates. It and the next two are made by `enrol`.",
+        ),
+        Key::with_default(
+            "tls.certificate",
+            Kind::ExistingFile,
+            texts.certificate,
+            "This agent's certificate. Renewed while connected if it is one file with its key, and only then.",
+        ),
         Key::with_default("tls.key", Kind::SecretFile, texts.key, "Its private key."),
     ]
 }

@@ -19,6 +19,9 @@
 //! record is numbered when it is spooled; the numbers belong to the spool's epoch, which ends if
 //! the spool turns out to have been rolled back.
 //!
+//! A host becomes an agent by [`enrol_command`]: its key is made on it, and a one-use token gets it a
+//! certificate, which from then on is followed by another over the session before it expires.
+//!
 //! Everything runs on the caller's tokio runtime, a current-thread one too; files are only touched
 //! on its blocking threads.
 
@@ -26,11 +29,15 @@ mod backoff;
 mod config;
 mod connect;
 mod conversation;
+mod enrol;
+mod enrol_command;
 mod feed;
+mod identity;
 mod keys;
 mod ledger;
 mod metrics;
 mod parts;
+mod renew;
 mod replay;
 mod sender;
 mod shared;
@@ -40,6 +47,9 @@ mod spooled;
 
 pub use config::{RetryPolicy, ShipConfig};
 pub use connect::CredentialsError;
+pub use enrol::{EnrolError, EnrolOrder, Enrolled, enrol};
+pub use enrol_command::{EnrolCommandError, EnrolTexts, enrol_command};
+pub use identity::IdentityFilesError;
 pub use keys::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_config, ship_keys};
 pub use shipper::{NotDrained, ShipError, Shipper, Submitter};
 pub use spool::SpoolError;

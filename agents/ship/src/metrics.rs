@@ -39,6 +39,17 @@ pub(crate) enum SendFailure {
     Spool,
 }
 
+/// What came of asking for the next certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RenewalResult {
+    /// It is in place.
+    Done,
+    /// The collector gives none.
+    Refused,
+    /// It came and cannot be used or written.
+    Failed,
+}
+
 /// A shipper's metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct ShipMetrics {
@@ -57,6 +68,8 @@ pub(crate) struct ShipMetrics {
     connection_state: IntGaugeVec,
     send_errors: IntCounterVec,
     refusals: IntCounterVec,
+    renewals: IntCounterVec,
+    pub(crate) certificate_expiry: IntGauge,
 }
 
 impl ConnectionState {
@@ -68,6 +81,18 @@ impl ConnectionState {
             Self::Connecting => "connecting",
             Self::Open => "open",
             Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl RenewalResult {
+    const ALL: [Self; 3] = [Self::Done, Self::Refused, Self::Failed];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
         }
     }
 }
@@ -138,6 +163,15 @@ impl ShipMetrics {
                 "Refusals by the collector, by the code it gave.",
                 &["code"],
             )?,
+            renewals: metrics.counters(
+                "canh_agent_certificate_renewals_total",
+                "Times the next certificate was asked for, by what came of it.",
+                &["result"],
+            )?,
+            certificate_expiry: metrics.gauge(
+                "canh_agent_certificate_expiry_timestamp_seconds",
+                "When the certificate in use expires, in seconds since 1970.",
+            )?,
         };
         ship.show_all();
         Ok(ship)
@@ -148,6 +182,7 @@ impl ShipMetrics {
         SendFailure::ALL.iter().for_each(|reason| self.send_errors.with_label_values(&[reason.as_str()]).inc_by(0));
         NackCode::ALL.iter().for_each(|code| self.refusals.with_label_values(&[code.as_str()]).inc_by(0));
         GapReason::ALL.iter().for_each(|reason| self.dropped.with_label_values(&[reason.as_str()]).inc_by(0));
+        RenewalResult::ALL.iter().for_each(|result| self.renewals.with_label_values(&[result.as_str()]).inc_by(0));
         self.set_state(ConnectionState::Waiting);
     }
 
@@ -163,6 +198,10 @@ impl ShipMetrics {
 
     pub(crate) fn count_refusal(&self, code: NackCode) {
         self.refusals.with_label_values(&[code.as_str()]).inc();
+    }
+
+    pub(crate) fn count_renewal(&self, result: RenewalResult) {
+        self.renewals.with_label_values(&[result.as_str()]).inc();
     }
 
     pub(crate) fn count_dropped(&self, reason: GapReason, records: u64) {

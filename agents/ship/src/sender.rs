@@ -18,6 +18,7 @@ use crate::conversation::{Conversation, Ended, StreamPlace, Surroundings};
 use crate::feed::Feed;
 use crate::ledger::Ledger;
 use crate::metrics::{ConnectionState, SendFailure};
+use crate::renew::Renewal;
 use crate::shared::{Shared, run_blocking};
 use crate::spool::Spool;
 
@@ -33,6 +34,7 @@ pub(crate) struct Sender {
     credentials: Credentials,
     backoff: Backoff,
     ledger: Ledger,
+    renewal: Renewal,
     refused: BTreeSet<RecordSequence>,
     stop: watch::Receiver<bool>,
     /// Which collector is next.
@@ -69,6 +71,7 @@ impl Sender {
         Self {
             shared,
             backoff: Backoff::new(config.retry, seed),
+            renewal: Renewal::of(&config),
             config,
             credentials,
             ledger: Ledger::default(),
@@ -99,11 +102,11 @@ impl Sender {
         let mut stop = self.stop.clone();
         let address = self.config.collectors.get(self.collector).cloned().unwrap_or_default();
         let connecting = async {
-            let mut stream = self.credentials.dial(&address).await?;
+            let (mut stream, who) = self.credentials.dial(&address, &self.shared.metrics).await?;
             let name = self.config.stream.clone();
             let state = self.shared.with_spool(move |spool| spool.stream_state(&name)).await;
             let greeted = greet(&mut stream, &self.config.software, state).await?;
-            Ok((stream, greeted))
+            Ok((stream, who, greeted))
         };
         let connected = tokio::select! {
             _ = stop.wait_for(|is_stopping| *is_stopping) => {
@@ -111,13 +114,14 @@ impl Sender {
             }
             connected = connecting => connected,
         };
-        let (stream, Greeted { welcomed, frames }) = match connected {
+        let (stream, who, Greeted { welcomed, frames }) = match connected {
             Ok(connected) => connected,
             Err(error) => return Outcome::NotConnected(error),
         };
         let Welcomed { session, welcome, resume } = welcomed;
         info!(collector = %address, version = welcome.version, window = welcome.terms.window, "connected");
         self.shared.metrics.connections.inc();
+        self.renewal.begin(who.as_ref());
         self.shared.metrics.set_state(ConnectionState::Open);
         self.logged = None;
         let (place, feed) = match self.resume(resume).await {
@@ -128,6 +132,7 @@ impl Sender {
         let around = Surroundings {
             shared: &self.shared,
             ledger: &mut self.ledger,
+            renewal: &mut self.renewal,
             refused: &self.refused,
             stop: &mut self.stop,
         };
@@ -184,6 +189,8 @@ impl Sender {
                 }
                 match ended {
                     Ended::Refused(nack) => self.refused_by(&nack),
+                    // The same collector at once, to show it that the new certificate has arrived.
+                    Ended::Renewed => Next::Connect { after: Duration::ZERO },
                     _ => self.try_next_collector(Duration::ZERO),
                 }
             }

@@ -10,6 +10,7 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
+const DAY: u64 = 86_400;
 
 /// Most threads that make events of records.
 const MAX_THREADS: i64 = 64;
@@ -22,27 +23,39 @@ const KEYS: &[Key] = &[
         "Where the journal and the collector's place in it are kept. Made if it is not there.",
     ),
     Key::with_default("listen.address", Kind::Address, "0.0.0.0:7600", "Where agents connect, over TLS 1.3."),
-    Key::with_default(
+    Key::optional(
         "listen.ca",
         Kind::ExistingFile,
         "/etc/canh/tls/ca.pem",
-        "The CA whose certificates are let in; two of them while one replaces the other.",
+        "CAs whose certificates are let in beside those of `identity.dir`; several while one replaces the other.",
     )
     .reloadable(),
-    Key::with_default(
+    Key::optional(
         "listen.certificate",
         Kind::ExistingFile,
         "/etc/canh/tls/collector.pem",
-        "The collector's own certificate.",
+        "The collector's own certificate. Without it: the one in `identity.dir`, which renews itself.",
     )
     .reloadable(),
-    Key::with_default(
+    Key::optional(
         "listen.key",
         Kind::SecretFile,
         "/etc/canh/tls/collector.key",
-        "The key of the collector's certificate.",
+        "The key of the certificate in `listen.certificate`.",
     )
     .reloadable(),
+    Key::optional(
+        "identity.dir",
+        Kind::Path,
+        "/var/lib/canh/collector/identity",
+        "Where the CA, tokens, agents and revocations are kept. Without it: `identity` in `state_dir`.",
+    ),
+    Key::with_default(
+        "identity.certificate_life",
+        Kind::Duration { min: Duration::from_secs(10), max: Duration::from_secs(365 * DAY) },
+        "7d",
+        "How long certificates of agents hold. Agents renew theirs after two thirds of it, while connected.",
+    ),
     Key::with_default(
         "journal.max_bytes",
         Kind::Bytes { min: 64 * MIB, max: 64 * TIB },
@@ -84,6 +97,13 @@ const KEYS: &[Key] = &[
     )
     .unit("connections"),
     Key::with_default(
+        "limits.enrolments",
+        Kind::Integer { min: 1, max: 64 },
+        "4",
+        "Certificates made at a time. A host past it is told to come back, an agent waits.",
+    )
+    .unit("certificates"),
+    Key::with_default(
         "limits.window",
         Kind::Bytes { min: 64 * KIB, max: 64 * MIB },
         "4MiB",
@@ -113,12 +133,12 @@ const KEYS: &[Key] = &[
 /// The table of keys.
 pub(crate) const SCHEMA: Schema = Schema::new("canh-collector", KEYS);
 
-/// The three files of a TLS end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The files of a TLS end that do not come from the folder of the CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
-    pub(crate) ca: PathBuf,
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// What everything is held against.
@@ -127,6 +147,7 @@ pub(crate) struct Limits {
     pub(crate) connections: usize,
     pub(crate) connections_per_agent: usize,
     pub(crate) handshakes: usize,
+    pub(crate) enrolments: usize,
     pub(crate) window_bytes: u64,
     pub(crate) memory_bytes: u64,
     pub(crate) idle_timeout: Duration,
@@ -138,6 +159,8 @@ pub(crate) struct Config {
     pub(crate) state_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) tls: TlsFiles,
+    pub(crate) identity_dir: PathBuf,
+    pub(crate) certificate_life: Duration,
     pub(crate) journal_max_bytes: u64,
     pub(crate) segment_bytes: u64,
     pub(crate) threads: usize,
@@ -152,15 +175,17 @@ impl Config {
     /// # Errors
     /// [`ConfigFaults`], all at once.
     pub(crate) fn new(path: &Path, settings: &Settings) -> Result<Self, ConfigFaults> {
+        let path_if_set = |key: &str| settings.has(key).then(|| settings.path(key).to_owned());
         let tls = TlsFiles {
-            ca: settings.path("listen.ca").to_owned(),
-            certificate: settings.path("listen.certificate").to_owned(),
-            key: settings.path("listen.key").to_owned(),
+            ca: path_if_set("listen.ca"),
+            certificate: path_if_set("listen.certificate"),
+            key: path_if_set("listen.key"),
         };
         let limits = Limits {
             connections: settings.count("limits.connections"),
             connections_per_agent: settings.count("limits.connections_per_agent"),
             handshakes: settings.count("limits.handshakes"),
+            enrolments: settings.count("limits.enrolments"),
             window_bytes: settings.bytes("limits.window"),
             memory_bytes: settings.bytes("limits.memory"),
             idle_timeout: settings.duration("limits.idle_timeout"),
@@ -169,6 +194,8 @@ impl Config {
             state_dir: settings.path("state_dir").to_owned(),
             listen: settings.address("listen.address"),
             tls,
+            identity_dir: path_if_set("identity.dir").unwrap_or_else(|| settings.path("state_dir").join("identity")),
+            certificate_life: settings.duration("identity.certificate_life"),
             journal_max_bytes: settings.bytes("journal.max_bytes"),
             segment_bytes: settings.bytes("journal.segment_bytes"),
             threads: settings.count("normalise.threads"),
@@ -184,6 +211,10 @@ impl Config {
         if config.limits.memory_bytes < 4 * config.limits.window_bytes {
             let problem = "must be at least four times limits.window: raise it, or lower limits.window";
             faults.push(settings.fault("limits.memory", problem));
+        }
+        if config.tls.certificate.is_some() != config.tls.key.is_some() {
+            let problem = "and listen.key belong together: name both, or neither";
+            faults.push(settings.fault("listen.certificate", problem));
         }
         if faults.is_empty() { Ok(config) } else { Err(ConfigFaults::new(path, faults)) }
     }

@@ -1,10 +1,14 @@
 //! All metrics of the collector: names, meanings, and nothing else. Added to once a batch.
 
 use canh_service::metrics::{Metrics as Registry, MetricsError};
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
+use canh_wire::DenialCode;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// From half a millisecond, below which no disk syncs, to ten seconds, past which an agent gives up.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// What speaks for a copied key.
+const CLONE_SIGNS: [&str; 3] = ["two_addresses", "boot_returned", "superseded_certificate"];
 
 /// The collector's metrics.
 #[derive(Clone, Debug)]
@@ -12,6 +16,12 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     pub(crate) connections_total: IntCounter,
     pub(crate) handshakes_refused: IntCounterVec,
+    pub(crate) enrolments: IntCounterVec,
+    pub(crate) renewals: IntCounterVec,
+    pub(crate) revocations: IntGauge,
+    pub(crate) revocations_unreadable: IntGauge,
+    pub(crate) clone_signs: IntCounterVec,
+    pub(crate) certificate_expiry: IntGaugeVec,
     pub(crate) nacks: IntCounterVec,
     pub(crate) connections_ended: IntCounterVec,
     pub(crate) received_bytes: IntCounter,
@@ -51,13 +61,26 @@ impl Metrics {
         let by =
             |name: &str, label: &str, help: &str| registry.counters(&format!("canh_collector_{name}"), help, &[label]);
         let seconds = |name: &str, help: &str| registry.histogram(&format!("canh_collector_{name}"), help, SECONDS);
-        Ok(Self {
+        let metrics = Self {
             connections: gauge("connections", "Agents connected.")?,
             connections_total: counter("connections_total", "Connections that passed the TLS handshake.")?,
             handshakes_refused: by(
                 "handshakes_refused_total",
                 "reason",
                 "Connections that got no further than the TLS handshake.",
+            )?,
+            enrolments: by("enrolments_total", "result", "Enrolments by token: issued, or why not.")?,
+            renewals: by("renewals_total", "result", "Renewals of agents' certificates: issued, or why not.")?,
+            revocations: gauge("revocations", "Entries of the list of revocations.")?,
+            revocations_unreadable: gauge(
+                "revocations_unreadable",
+                "1 while the list of revocations cannot be read, and so nobody is let in.",
+            )?,
+            clone_signs: by("clone_signs_total", "sign", "Signs that two machines have one key.")?,
+            certificate_expiry: registry.gauges(
+                "canh_collector_certificate_expiry_timestamp_seconds",
+                "When the collector's certificate and its CA's expire, in seconds since 1970.",
+                &["certificate"],
             )?,
             nacks: by("nacks_total", "reason", "Refusals sent to agents.")?,
             connections_ended: by("connections_ended_total", "reason", "Connections that have ended.")?,
@@ -108,7 +131,20 @@ impl Metrics {
             journal_waits_for_space: gauge("journal_waits_for_space", "1 while the journal waits for room on disk.")?,
             journal_lost_records: counter("journal_lost_records_total", "Journal records found damaged at start.")?,
             reloads: by("reloads_total", "result", "Reloads of the configuration.")?,
-        })
+        };
+        metrics.show_all();
+        Ok(metrics)
+    }
+
+    /// What an alert watches is there from the beginning, so that a rate over it is.
+    fn show_all(&self) {
+        for sign in CLONE_SIGNS {
+            self.clone_signs.with_label_values(&[sign]).inc_by(0);
+        }
+        for result in DenialCode::ALL.map(DenialCode::as_str).into_iter().chain(["issued"]) {
+            self.enrolments.with_label_values(&[result]).inc_by(0);
+            self.renewals.with_label_values(&[result]).inc_by(0);
+        }
     }
 }
 

@@ -11,24 +11,33 @@ use canh_journal::CommitOutcome;
 use canh_service::metrics::{Health, Metrics as Registry, serve};
 use canh_service::notify::{self, Pulse};
 use canh_service::signals::{Reloads, Shutdown, Signals};
-use rustls::ServerConfig;
 use tokio::sync::{Semaphore, watch};
 
 use crate::budget::Budget;
-use crate::config::{Config, TlsFiles};
+use crate::config::Config;
 use crate::descriptors::raise_limit;
+use crate::folder::{self, Folder};
+use crate::gate;
+use crate::issuing::{Issuing, now};
 use crate::journal::{self, OpenJournal};
 use crate::keeper::Keeper;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::normalise::{Normalisers, Onward, Running};
+use crate::revocation;
 use crate::session::Shared;
 use crate::streams::Streams;
+use crate::tls_plan::{Plan, Tls};
 
 /// Threads of the runtime: connections cost little, what costs has threads of its own.
 const RUNTIME_THREADS: usize = 2;
 /// How often an idle normaliser shows that it lives, and gauges are set.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How often the CA's folder is looked at for new certificates.
+const FOLDER_LOOK: Duration = Duration::from_secs(1);
+/// Looks from one thought about the collector's own certificate to the next: it has days.
+const ROUNDS_TO_RENEWAL: u32 = 30;
 
 /// Runs the collector until it is told to stop.
 ///
@@ -36,7 +45,7 @@ const BEAT: Duration = Duration::from_secs(2);
 /// It cannot start, or its journal failed.
 pub(crate) fn run(path: &Path) -> anyhow::Result<()> {
     let (config, settings) = Config::load(path)?;
-    raise_limit(config.limits.connections);
+    raise_limit(config.limits.connections + config.limits.handshakes);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .thread_name("connections")
@@ -52,7 +61,7 @@ pub(crate) fn run(path: &Path) -> anyhow::Result<()> {
 /// Something is wrong with it.
 pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
     let (config, _) = Config::load(path)?;
-    tls_config(&config.tls)?;
+    plan_of(&config).build()?;
     Ok(())
 }
 
@@ -69,7 +78,8 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
     let signals = Signals::listen().context("while listening to signals")?;
     let registry = Registry::new("canh-collector", env!("CARGO_PKG_VERSION"))?;
     let (metrics, health) = (Metrics::register(&registry)?, Health::starting());
-    let (tls_sender, tls) = watch::channel(tls_config(&config.tls)?);
+    let (plan, plans) = watch::channel(open_identity(&config)?);
+    let (tls_sender, tls) = watch::channel(built(&plan.borrow(), &metrics)?);
     let server = serve(config.metrics, registry, health.clone(), signals.shutdown.clone()).await?;
 
     let streams = Arc::new(Streams::new(config.limits.connections_per_agent));
@@ -77,8 +87,10 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
     let store = opened.kept.store;
     let (normalisers, rooms) = start_rooms(&config, opened, &streams, &metrics)?;
     let settled = Arc::clone(&rooms.onward.settled);
+    let (gate, watcher) = open_gate(&config, &plan.borrow(), &metrics)?;
     let shared = Arc::new(Shared {
         streams,
+        gate,
         normalisers: normalisers.clone(),
         budget: Budget::new(config.limits.memory_bytes, metrics.memory_bytes.clone()),
         metrics: metrics.clone(),
@@ -96,13 +108,18 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
     notify::watchdog(rooms.running.pulses.clone(), signals.shutdown.clone());
     let overseer = Overseer { normalisers, pulses: rooms.running.pulses.clone(), shared: Arc::clone(&shared), health };
     let overseeing = tokio::spawn(overseer.run(rooms.onward.clone(), signals.shutdown.clone()));
-    let reloading = tokio::spawn(reload(path.to_owned(), settings, tls_sender, metrics, signals.reloads));
+    let watching = tokio::spawn(watcher.run(signals.shutdown.clone()));
+    let following = tokio::spawn(follow(plans, tls_sender.clone(), metrics.clone()));
+    let known = Known { path: path.to_owned(), settings, plan, tls: tls_sender };
+    let reloading = tokio::spawn(reload(known, metrics, signals.reloads));
     tracing::info!(%address, "accepting agents");
     notify::ready(&format!("accepting agents on {address}"));
 
     listener.run(signals.shutdown.clone()).await;
     notify::stopping();
     reloading.abort();
+    following.abort();
+    let _ = watching.await;
     let _ = overseeing.await;
     server.join().await;
     drop(shared);
@@ -182,25 +199,32 @@ impl Overseer {
     }
 }
 
-/// Takes certificates over at a reload; what else has changed needs a restart and is said so.
-async fn reload(
+/// What a reload takes over, and where it is told.
+struct Known {
     path: std::path::PathBuf,
-    mut settings: canh_service::config::Settings,
-    tls: watch::Sender<Arc<ServerConfig>>,
-    metrics: Metrics,
-    mut reloads: Reloads,
-) {
+    settings: canh_service::config::Settings,
+    plan: watch::Sender<Plan>,
+    tls: watch::Sender<Tls>,
+}
+
+/// Takes certificates over at a reload; what else has changed needs a restart and is said so.
+async fn reload(mut known: Known, metrics: Metrics, mut reloads: Reloads) {
     loop {
         reloads.next().await;
         notify::reloading();
-        let loaded = Config::load(&path).map_err(anyhow::Error::from);
-        let result = match loaded.and_then(|(config, newer)| Ok((tls_config(&config.tls)?, newer))) {
-            Ok((config, newer)) => {
-                for change in settings.changes(&newer).iter().filter(|change| !change.reloadable) {
+        let loaded = Config::load(&known.path).map_err(anyhow::Error::from);
+        let result = match loaded.and_then(|(config, newer)| {
+            // Where the folder is needs a restart; which files stand beside it does not.
+            let wanted = Plan { files: config.tls, folder: known.plan.borrow().folder.clone() };
+            built(&wanted, &metrics).map(|tls| (wanted, tls, newer))
+        }) {
+            Ok((wanted, tls, newer)) => {
+                for change in known.settings.changes(&newer).iter().filter(|change| !change.reloadable) {
                     tracing::warn!(key = change.path, "changed, and needs a restart");
                 }
-                tls.send_replace(config);
-                settings = newer;
+                known.tls.send_replace(tls);
+                known.plan.send_replace(wanted);
+                known.settings = newer;
                 tracing::info!("reloaded; connections from now on see the new certificates");
                 "done"
             }
@@ -215,9 +239,75 @@ async fn reload(
     }
 }
 
-fn tls_config(files: &TlsFiles) -> anyhow::Result<Arc<ServerConfig>> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("while reading {}", path.display()));
-    let (ca, certificate, key) = (read(&files.ca)?, read(&files.certificate)?, read(&files.key)?);
-    let config = canh_wire::tls::server_config(&ca, &certificate, &key);
-    config.with_context(|| format!("{} with its key and {}", files.certificate.display(), files.ca.display()))
+/// Keeps the TLS configurations what the CA's folder says, whenever it changes.
+async fn follow(plans: watch::Receiver<Plan>, tls: watch::Sender<Tls>, metrics: Metrics) {
+    let (mut stamps, mut rounds) = (plans.borrow().stamps(), 0_u32);
+    loop {
+        tokio::time::sleep(FOLDER_LOOK).await;
+        let plan = plans.borrow().clone();
+        let is_renewal_due = rounds.is_multiple_of(ROUNDS_TO_RENEWAL);
+        let (before, shown) = (stamps, metrics.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            if is_renewal_due {
+                renew_own(&plan);
+            }
+            let stamps = plan.stamps();
+            let built = (stamps != before).then(|| built(&plan, &shown));
+            (stamps, built)
+        });
+        let Ok((now, built)) = looked.await else { return };
+        rounds = rounds.wrapping_add(1);
+        match built {
+            None => {}
+            Some(Ok(built)) => {
+                tls.send_replace(built);
+                tracing::info!("certificates taken over; connections from now on see them");
+            }
+            Some(Err(error)) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the certificates cannot be used, the old ones stay");
+            }
+        }
+        stamps = now;
+    }
+}
+
+fn renew_own(plan: &Plan) {
+    match plan.keep_current(now()) {
+        Ok(true) => tracing::info!("the collector's certificate was made anew"),
+        Ok(false) => {}
+        Err(error) => {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the collector's certificate cannot be made anew");
+        }
+    }
+}
+
+fn plan_of(config: &Config) -> Plan {
+    Plan { files: config.tls.clone(), folder: Folder::new(&config.identity_dir) }
+}
+
+fn built(plan: &Plan, metrics: &Metrics) -> anyhow::Result<Tls> {
+    let tls = plan.build()?;
+    tls.show(metrics);
+    Ok(tls)
+}
+
+/// Makes the folder if there is none, with an empty list of revocations. Where there is anything else and
+/// no list, somebody has removed it: that is for the gate to say.
+fn open_identity(config: &Config) -> anyhow::Result<Plan> {
+    let plan = plan_of(config);
+    plan.folder.make("")?;
+    if plan.folder.names("", 1)?.is_empty() {
+        revocation::make_empty(&plan.folder)?;
+    } else if plan.folder.has(folder::ISSUER) {
+        renew_own(&plan);
+    }
+    Ok(plan)
+}
+
+fn open_gate(config: &Config, plan: &Plan, metrics: &Metrics) -> anyhow::Result<(Arc<gate::Gate>, gate::Watcher)> {
+    let (life, turns) = (config.certificate_life, config.limits.enrolments);
+    let issuing = Issuing::new(plan.folder.clone(), life, plan.other_authorities()?, turns, metrics.clone());
+    Ok(gate::open(&plan.folder, issuing, metrics))
 }

@@ -20,15 +20,20 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::budget::Budget;
 use crate::connection::{Connection, ConnectionError, Incoming};
+use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::normalise::{Ended, Job, Normalisers, Work};
 use crate::retry::retry_after;
 use crate::streams::{Mark, SessionSignal, Streams};
 
+/// How long a session that was severed has to say so to its agent, before it is cut wherever it is.
+const POLITENESS: Duration = Duration::from_secs(2);
+
 /// What every session has a share of.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) streams: Arc<Streams>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) normalisers: Normalisers,
     pub(crate) budget: Budget,
     pub(crate) metrics: Metrics,
@@ -71,19 +76,41 @@ struct Session<S> {
     shared: Arc<Shared>,
 }
 
-/// Serves a connection that has passed the handshake.
-pub(crate) async fn serve<S>(stream: S, who: AgentIdentity, shared: &Arc<Shared>) -> Ending
+/// Serves a connection that has passed the handshake and the gate; `signal` reaches it from outside.
+pub(crate) async fn serve<S>(stream: S, who: AgentIdentity, signal: Arc<SessionSignal>, shared: &Arc<Shared>) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let connection = Connection::new(stream, shared.budget.clone(), shared.idle_timeout);
-    let ending = greet(connection, who, shared).await;
+    let severed = Arc::clone(&signal);
+    let cut = async {
+        severed.severed().await;
+        tokio::time::sleep(POLITENESS).await;
+    };
+    let ending = tokio::select! {
+        () = cut => severed.verdict().map_or(Ending::Stopping, |nack| Ending::Refused(nack.code)),
+        ending = greet(connection, who, signal, shared) => ending,
+    };
     shared.metrics.connections_ended.with_label_values(&[ending.as_str()]).inc();
     ending
 }
 
+/// Tells a peer that has passed the handshake why it is not let in.
+pub(crate) async fn turn_away<S>(stream: S, nack: Nack, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connection = Connection::new(stream, shared.budget.clone(), shared.idle_timeout);
+    let _ = refuse(connection, nack, SPOKEN.newest, shared).await;
+}
+
 /// Takes the HELLO and answers it.
-async fn greet<S>(mut connection: Connection<S>, who: AgentIdentity, shared: &Arc<Shared>) -> Ending
+async fn greet<S>(
+    mut connection: Connection<S>,
+    who: AgentIdentity,
+    signal: Arc<SessionSignal>,
+    shared: &Arc<Shared>,
+) -> Ending
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +135,6 @@ where
     else {
         return refuse(connection, overload, SPOKEN.newest, shared).await;
     };
-    let signal = Arc::new(SessionSignal::default());
     let marks = match shared.streams.open(&who.agent, &welcoming.hello().streams, &signal) {
         Ok(marks) => marks,
         Err(error) => {
@@ -117,6 +143,7 @@ where
         }
     };
     let hello = welcoming.hello();
+    shared.gate.note_boot(&who, hello.boot);
     tracing::info!(agent = %who.agent, agency = %who.agency, software = ?hello.software, "agent connected");
     let durable: Vec<_> = marks.iter().map(|mark| mark.durable()).collect();
     for (state, durable) in hello.streams.iter().zip(&durable).filter(|(state, durable)| state.last < **durable) {
@@ -188,6 +215,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             CollectorEvent::Answer(frame) => self.write(&[frame]).await?,
             CollectorEvent::Heard(_) => {}
+            CollectorEvent::Renew(renew) => {
+                let answer = match self.shared.gate.issuing.renew(self.who.clone(), renew).await {
+                    Ok(credential) => Frame::Credential(credential),
+                    Err(denied) => Frame::Denied(denied),
+                };
+                self.write(&[answer]).await?;
+            }
             CollectorEvent::Bye(reason) => return Ok(Some(reason)),
         }
         self.acknowledge().await?;

@@ -39,6 +39,7 @@ pub(crate) struct Mark {
 #[derive(Debug, Default)]
 pub(crate) struct SessionSignal {
     woken: Notify,
+    severed: Notify,
     verdict: Mutex<Option<Nack>>,
 }
 
@@ -146,6 +147,19 @@ impl SessionSignal {
     pub(crate) fn refuse(&self, nack: Nack) {
         lock(&self.verdict).get_or_insert(nack);
         self.woken.notify_one();
+    }
+
+    /// Ends the session with a refusal, whatever it is doing; false if it was ending already.
+    pub(crate) fn sever(&self, nack: Nack) -> bool {
+        let is_first = lock(&self.verdict).replace(nack).is_none();
+        self.woken.notify_one();
+        self.severed.notify_one();
+        is_first
+    }
+
+    /// Waits until somebody has severed the session. Safe to cancel.
+    pub(crate) async fn severed(&self) {
+        self.severed.notified().await;
     }
 
     /// Waits until somebody wakes the session. Safe to cancel.

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 
 use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
 
+use crate::credential::{Credential, Denied, Renew};
 use crate::frame::{
     Ack, Batch, Bye, ByeReason, Frame, Gap, GapReason, Hello, Nack, Ping, Pong, StreamMark, StreamState, Welcome,
 };
@@ -99,6 +100,10 @@ pub enum AgentEvent {
     Answer(Frame),
     /// Our PING was answered.
     Heard(Pong),
+    /// The next certificate, as asked for by [`AgentSession::renew`].
+    Renewed(Credential),
+    /// There is none; the session goes on.
+    NotRenewed(Denied),
     /// The collector refuses and hangs up; see `NackCode::advice`.
     Refused(Nack),
     /// The collector says no more. What is not acknowledged is sent on the next connection.
@@ -255,6 +260,11 @@ impl AgentSession<Open> {
         Frame::Ping(Ping { token, clock })
     }
 
+    /// Returns the frame that asks for the next certificate; `request` is as in [`Renew`].
+    pub fn renew(&self, request: Box<[u8]>) -> Frame {
+        Frame::Renew(Renew { request })
+    }
+
     /// Takes a frame of the collector; `clock` is our clock, for an answer.
     ///
     /// # Errors
@@ -327,6 +337,8 @@ impl Open {
             }
             Frame::Ping(ping) => Ok(AgentEvent::Answer(Frame::Pong(Pong { token: ping.token, clock }))),
             Frame::Pong(pong) => Ok(AgentEvent::Heard(pong)),
+            Frame::Credential(credential) => Ok(AgentEvent::Renewed(credential)),
+            Frame::Denied(denied) => Ok(AgentEvent::NotRenewed(denied)),
             Frame::Nack(nack) => Ok(AgentEvent::Refused(nack)),
             Frame::Bye(bye) => Ok(AgentEvent::Bye(bye.reason)),
             other => Err(AgentSessionError::Unexpected { got: other.kind(), state: "sending" }),

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 
 use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
 
+use crate::credential::Renew;
 use crate::frame::{
     Ack, Batch, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Place, Pong, StreamMark, Terms, Welcome,
 };
@@ -83,6 +84,8 @@ pub enum CollectorEvent {
     Answer(Frame),
     /// Our PING was answered.
     Heard(Pong),
+    /// Answer with a CREDENTIAL or a DENIED.
+    Renew(Renew),
     /// The agent sends no more.
     Bye(ByeReason),
 }
@@ -209,6 +212,7 @@ impl CollectorSession<Receiving> {
             Frame::Gap(gap) => self.state.receive_gap(gap),
             Frame::Ping(ping) => Ok(CollectorEvent::Answer(Frame::Pong(Pong { token: ping.token, clock }))),
             Frame::Pong(pong) => Ok(CollectorEvent::Heard(pong)),
+            Frame::Renew(renew) => Ok(CollectorEvent::Renew(renew)),
             Frame::Bye(bye) => {
                 self.state.agent_said_bye = true;
                 Ok(CollectorEvent::Bye(bye.reason))

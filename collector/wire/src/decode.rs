@@ -5,6 +5,7 @@ use std::time::Duration;
 use canh_event::{ByteReader, DecodeError, Epoch, MAX_BATCH_ROWS, RecordSequence, StreamName, Timestamp};
 
 use crate::body::Packed;
+use crate::credential::{Credential, Denied, Enrol, Renew};
 use crate::frame::{
     Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
     StreamState, Terms, Welcome,
@@ -32,6 +33,10 @@ pub(crate) fn decode_body(head: &FrameHead, body: &[u8]) -> Result<Frame, Decode
         FrameKind::Pong => Frame::Pong(Pong { token: reader.u64("pong token")?, clock: decode_time(reader)? }),
         FrameKind::Gap => Frame::Gap(decode_gap(reader)?),
         FrameKind::Bye => Frame::Bye(Bye { reason: decode_bye_reason(reader)? }),
+        FrameKind::Enrol => Frame::Enrol(Enrol::decode(reader)?),
+        FrameKind::Credential => Frame::Credential(Credential::decode(reader)?),
+        FrameKind::Renew => Frame::Renew(Renew::decode(reader)?),
+        FrameKind::Denied => Frame::Denied(Denied::decode(reader)?),
     };
     reader.clone().finish("end of frame")?;
     Ok(frame)

@@ -50,6 +50,10 @@ fn encode_body(frame: &Frame, out: &mut Vec<u8>) {
         }
         Frame::Gap(gap) => encode_gap(gap, out),
         Frame::Bye(bye) => ByteWriter::new(out).u8(bye.reason.code()),
+        Frame::Enrol(enrol) => enrol.encode(out),
+        Frame::Credential(credential) => credential.encode(out),
+        Frame::Renew(renew) => renew.encode(out),
+        Frame::Denied(denied) => denied.encode(out),
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
 
 use crate::body::Packed;
+use crate::credential::{Credential, Denied, Enrol, Renew};
 use crate::kind::FrameKind;
 use crate::version::Versions;
 
@@ -32,6 +33,14 @@ pub enum Frame {
     Gap(Gap),
     /// The sender sends no more.
     Bye(Bye),
+    /// A host would like its first certificate.
+    Enrol(Enrol),
+    /// Here is the certificate.
+    Credential(Credential),
+    /// An agent would like its next certificate.
+    Renew(Renew),
+    /// There is no certificate.
+    Denied(Denied),
 }
 
 /// Where one stream of an agent stands.
@@ -348,6 +357,10 @@ impl Frame {
             Self::Pong(_) => FrameKind::Pong,
             Self::Gap(_) => FrameKind::Gap,
             Self::Bye(_) => FrameKind::Bye,
+            Self::Enrol(_) => FrameKind::Enrol,
+            Self::Credential(_) => FrameKind::Credential,
+            Self::Renew(_) => FrameKind::Renew,
+            Self::Denied(_) => FrameKind::Denied,
         }
     }
 }

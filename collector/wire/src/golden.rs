@@ -9,11 +9,13 @@ use std::time::Duration;
 use canh_event::{Epoch, RecordBatch, RecordSequence, Source, StreamName, Timestamp};
 
 use crate::body::{Packed, Unpacker};
+use crate::credential::{Credential, DenialCode, Denied, Enrol, Renew};
 use crate::frame::{
     Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
     StreamState, Terms, Welcome,
 };
 use crate::reader::FrameReader;
+use crate::token::{Secret, TokenId};
 use crate::version::Versions;
 
 const GOLDEN: &str = include_str!("golden/frames-v1.txt");
@@ -67,6 +69,17 @@ fn welcome() -> Welcome {
     Welcome { version: 1, store: 9, clock: clock(), terms, marks }
 }
 
+fn enrol() -> Enrol {
+    let (token, secret) = (TokenId(0xfeed), Secret::from_bytes([7; 16]));
+    Enrol { token, secret, name: Some("web-01".parse().unwrap()), request: Box::from(*b"request") }
+}
+
+fn credential() -> Credential {
+    let (agent, agency) = ("web-01".parse().unwrap(), "so-tttt".parse().unwrap());
+    let authorities: Vec<Box<[u8]>> = vec![Box::from(*b"new"), Box::from(*b"old")];
+    Credential { agent, agency, certificate: Box::from(*b"certificate"), authorities }
+}
+
 fn frames() -> Vec<(&'static str, Frame)> {
     let (stream, epoch) = (stream(), EPOCH);
     let place = Place { stream: stream.clone(), epoch, first: RecordSequence(44) };
@@ -84,6 +97,10 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("pong", Frame::Pong(Pong { token: 7, clock: clock() })),
         ("gap", Frame::Gap(gap)),
         ("bye", Frame::Bye(Bye { reason: ByeReason::Stopping })),
+        ("enrol", Frame::Enrol(enrol())),
+        ("credential", Frame::Credential(credential())),
+        ("renew", Frame::Renew(Renew { request: Box::from(*b"request") })),
+        ("denied", Frame::Denied(Denied { code: DenialCode::NameTaken, retry_after })),
     ]
 }
 

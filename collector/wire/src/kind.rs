@@ -25,10 +25,18 @@ pub enum FrameKind {
     Gap,
     /// BYE.
     Bye,
+    /// ENROL.
+    Enrol,
+    /// CREDENTIAL.
+    Credential,
+    /// RENEW.
+    Renew,
+    /// DENIED.
+    Denied,
 }
 
 impl FrameKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 14] = [
         Self::Hello,
         Self::Welcome,
         Self::Batch,
@@ -39,6 +47,10 @@ impl FrameKind {
         Self::Pong,
         Self::Gap,
         Self::Bye,
+        Self::Enrol,
+        Self::Credential,
+        Self::Renew,
+        Self::Denied,
     ];
 
     /// Returns the number on the wire.
@@ -54,6 +66,10 @@ impl FrameKind {
             Self::Pong => 8,
             Self::Gap => 9,
             Self::Bye => 10,
+            Self::Enrol => 16,
+            Self::Credential => 17,
+            Self::Renew => 18,
+            Self::Denied => 19,
         }
     }
 
@@ -74,6 +90,10 @@ impl FrameKind {
             Self::Pong => "pong",
             Self::Gap => "gap",
             Self::Bye => "bye",
+            Self::Enrol => "enrol",
+            Self::Credential => "credential",
+            Self::Renew => "renew",
+            Self::Denied => "denied",
         }
     }
 

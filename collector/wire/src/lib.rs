@@ -26,6 +26,10 @@
 //! | CREDIT | collector | the new window |
 //! | PING, PONG | both | a token and the sender's clock |
 //! | BYE | both | a reason; the last frame its sender sends |
+//! | ENROL | host | a token's id and secret, the name it would like, a certificate request |
+//! | RENEW | agent | a certificate request |
+//! | CREDENTIAL | collector | a certificate, and the CAs to trust from now on |
+//! | DENIED | collector | why there is no certificate, and when to ask again |
 //!
 //! # A connection
 //!
@@ -52,6 +56,8 @@
 //!   and say so by a GAP, or stop until somebody comes.
 //! * A change of epoch needs a new HELLO.
 //! * The agent's name is in its certificate ([`tls::identity`]), never in a frame.
+//! * ENROL comes by a connection of its own ([`first_contact`]); the other end of it never becomes a
+//!   session.
 //!
 //! # Versions
 //!
@@ -103,9 +109,13 @@
 
 mod agent;
 mod body;
+mod certificate;
 mod collector;
+mod credential;
 mod decode;
 mod encode;
+mod fingerprint;
+pub mod first_contact;
 mod frame;
 #[cfg(test)]
 mod golden;
@@ -114,14 +124,20 @@ mod kind;
 mod limits;
 mod reader;
 pub mod tls;
+mod token;
 mod version;
 mod zstd_frame;
 
 pub use agent::{AgentEvent, AgentSession, AgentSessionError, Greeting, Leaving, Open, Resume, SendError, Welcomed};
 pub use body::{DEFAULT_LEVEL, PackError, Packed, Packer, UnpackError, Unpacker};
+pub use certificate::{CertificateError, CertificateFacts, certificate_pem, certificates_of};
 pub use collector::{
     Accepted, CollectorEvent, CollectorSession, CollectorSessionError, Receiving, WaitingForHello, Welcoming,
 };
+pub use credential::{
+    Credential, DenialCode, Denied, Enrol, MAX_AUTHORITIES, MAX_CERTIFICATE_BYTES, MAX_REQUEST_BYTES, Renew,
+};
+pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, FingerprintError};
 pub use frame::{
     Ack, Advice, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong,
     StreamMark, StreamState, Terms, Welcome,
@@ -129,8 +145,10 @@ pub use frame::{
 pub use head::{FrameError, FrameHead};
 pub use kind::FrameKind;
 pub use limits::{
-    CONTROL_LIMIT, FRAME_HEAD_BYTES, FRAME_TIMEOUT, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT, IDLE_TIMEOUT, MAX_BODY_BYTES,
-    MAX_RATIO, MAX_RAW_BODY_BYTES, MAX_STREAMS, PING_INTERVAL, SAFE_BATCH_BYTES, WINDOW_BYTES, frame_deadline,
+    CERTIFICATE_SKEW, CONTROL_LIMIT, FRAME_HEAD_BYTES, FRAME_TIMEOUT, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT, IDLE_TIMEOUT,
+    MAX_BODY_BYTES, MAX_RATIO, MAX_RAW_BODY_BYTES, MAX_STREAMS, PING_INTERVAL, SAFE_BATCH_BYTES, WINDOW_BYTES,
+    frame_deadline,
 };
 pub use reader::FrameReader;
+pub use token::{EnrolToken, SECRET_BYTES, Secret, TokenError, TokenId};
 pub use version::{SPOKEN, Versions};

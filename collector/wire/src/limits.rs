@@ -40,6 +40,9 @@ pub(crate) const MAX_UNDER_WAY: usize = 1_024;
 /// The usual window: raw bytes of one connection that may be under way unacknowledged.
 pub const WINDOW_BYTES: u64 = 4 << 20;
 
+/// How long before it is made a certificate begins to hold: clocks of agents may be behind.
+pub const CERTIFICATE_SKEW: Duration = Duration::from_secs(300);
+
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -16,6 +16,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate, X509Name};
 
+use crate::certificate::CertificateFacts;
+use crate::fingerprint::Fingerprint;
+
 /// The protocol's name in the handshake (ALPN, RFC 7301).
 pub const ALPN: &[u8] = b"canh/1";
 
@@ -77,8 +80,12 @@ pub struct AgentIdentity {
     pub agency: AgencyId,
     /// The serial number in lower-case hexadecimal digits.
     pub serial: Box<str>,
+    /// From when on the certificate holds.
+    pub not_before: Timestamp,
     /// When the certificate expires.
     pub not_after: Timestamp,
+    /// The fingerprint of its public key.
+    pub key: Fingerprint,
 }
 
 /// Why a certificate names nobody we know how to name. It has passed the CA's check before.
@@ -165,13 +172,24 @@ pub fn identity(certificates: &[CertificateDer<'_>]) -> Result<AgentIdentity, Id
     let subject = certificate.subject();
     let agent = only_one("common name", subject, |name| texts(name.iter_common_name()))?;
     let agency = only_one("organisation", subject, |name| texts(name.iter_organization()))?;
-    let serial: String = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+    let facts = CertificateFacts::of(first, &certificate);
     Ok(AgentIdentity {
         agent: agent.parse().map_err(|source| IdentityError::Name { what: "common name", source })?,
         agency: agency.parse().map_err(|source| IdentityError::Name { what: "organisation", source })?,
-        serial: serial.into_boxed_str(),
-        not_after: Timestamp::from_secs(certificate.validity().not_after.timestamp()),
+        serial: facts.serial,
+        not_before: facts.not_before,
+        not_after: facts.not_after,
+        key: facts.key,
     })
+}
+
+/// Returns whom the first certificate of a text is for.
+///
+/// # Errors
+/// [`IdentityError`].
+pub fn identity_of_pem(pem: &[u8]) -> Result<AgentIdentity, IdentityError> {
+    let first = CertificateDer::pem_slice_iter(pem).next().and_then(Result::ok);
+    identity(first.as_slice())
 }
 
 fn only_one<'a>(
@@ -190,7 +208,7 @@ fn texts<'a>(parts: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAnd
     parts.map(|part| part.as_str().unwrap_or_default()).collect()
 }
 
-fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(crate) fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut found = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         found.push(certificate.map_err(|source| TlsError::Pem { what, source })?);
@@ -209,9 +227,9 @@ fn authorities(pem: &[u8]) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-type KeyPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type KeyPair = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn key_pair(cert_pem: &[u8], key_pem: &[u8]) -> Result<KeyPair, TlsError> {
+pub(crate) fn key_pair(cert_pem: &[u8], key_pem: &[u8]) -> Result<KeyPair, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|source| TlsError::Pem { what: "key file", source })?;
     Ok((certificates("certificate file", cert_pem)?, key))
 }

@@ -14,8 +14,9 @@ use canh_fuzz::{MemoryFs, parse_lines, slot};
 use canh_journal::{Fs, FsFile, Journal, JournalOptions, OpenMode};
 use canh_parse::Parser;
 use canh_wire::{
-    Ack, Batch, Bye, ByeReason, Credit, DEFAULT_LEVEL, Frame, Gap, GapReason, Hello, Nack, NackCode, Packer, Ping,
-    Place, Pong, SPOKEN, StreamMark, StreamState, Terms, Welcome,
+    Ack, Batch, Bye, ByeReason, Credential, Credit, DEFAULT_LEVEL, DenialCode, Denied, Enrol, EnrolToken, Fingerprint,
+    Frame, Gap, GapReason, Hello, Nack, NackCode, Packer, Ping, Place, Pong, Renew, SECRET_BYTES, SPOKEN, Secret,
+    StreamMark, StreamState, Terms, TokenId, Welcome,
 };
 
 const CLOCK: Timestamp = Timestamp::from_secs(1_795_485_600);
@@ -183,6 +184,30 @@ fn frames(seeds: &Seeds) {
         seeds.write("wire_frames", &number.to_string(), &bytes);
     }
     seeds.write("wire_frames", "conversation", &conversation);
+    identities(seeds);
+}
+
+/// The frames by which an agent gets its certificate, and the token it begins with.
+fn identities(seeds: &Seeds) {
+    let (agent, agency) = ("web-01".parse().expect("a name"), "so-tttt".parse().expect("a name"));
+    let (id, secret, name) = (TokenId(7), Secret::from_bytes([7; SECRET_BYTES]), Some("web-01".parse().expect("a name")));
+    let request: Box<[u8]> = Box::from(*b"request");
+    let (certificate, authorities) = (Box::from(*b"certificate"), vec![Box::from(*b"new"), Box::from(*b"old")]);
+    let token = EnrolToken { id, secret: secret.clone(), authority: Fingerprint::of(b"ca") };
+    for (name, frame) in [
+        ("enrol", Frame::Enrol(Enrol { token: id, secret, name, request: request.clone() })),
+        ("renew", Frame::Renew(Renew { request })),
+        ("credential", Frame::Credential(Credential { agent, agency, certificate, authorities })),
+        ("denied", Frame::Denied(Denied { code: DenialCode::Busy, retry_after: Duration::from_secs(5) })),
+    ] {
+        let mut bytes = vec![1, 255];
+        frame.encode(SPOKEN.newest, &mut bytes);
+        seeds.write("wire_frames", name, &bytes);
+    }
+    let mut text = vec![0];
+    text.extend_from_slice(token.to_text().as_bytes());
+    seeds.write("token_text", "good", &text);
+    seeds.write("token_text", "changed", &[1, 20, b'a']);
 }
 
 fn journal(seeds: &Seeds) {

@@ -50,7 +50,14 @@ impl Scene {
         let own = Arc::clone(&shared);
         let conversation = tokio::spawn(async move {
             let (mut ledger, refused) = (Ledger::default(), BTreeSet::new());
-            let around = Surroundings { shared: &own, ledger: &mut ledger, refused: &refused, stop: &mut stopping };
+            let mut renewal = Renewal::none();
+            let around = Surroundings {
+                shared: &own,
+                ledger: &mut ledger,
+                renewal: &mut renewal,
+                refused: &refused,
+                stop: &mut stopping,
+            };
             Conversation::new(ours, agent_end, FrameReader::new(), terms, feed, place, around).run().await
         });
         Self { conversation, stop, shared, stream: theirs, frames: FrameReader::new(), session, _dir: dir }

@@ -222,7 +222,7 @@ impl Serving<'_> {
                 }
                 CollectorEvent::Duplicate(ack) => self.send(&Frame::Ack(ack)).await?,
                 CollectorEvent::Answer(frame) => self.send(&frame).await?,
-                CollectorEvent::Heard(_) => {}
+                CollectorEvent::Heard(_) | CollectorEvent::Renew(_) => {}
                 CollectorEvent::Bye(_) => return self.settle_all(&mut session).await,
             }
         }

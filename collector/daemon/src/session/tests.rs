@@ -3,13 +3,15 @@ use canh_journal::{CommitPolicy, Committer, Journal, JournalOptions, Lsn};
 use canh_service::metrics::Metrics as Registry;
 use canh_service::signals::ShutdownTrigger;
 use canh_wire::{
-    AgentEvent, AgentSession, Batch, DEFAULT_LEVEL, FrameReader, Greeting, Hello, Packed, Packer, Resume, StreamState,
-    Versions, Welcomed,
+    AgentEvent, AgentSession, Batch, DEFAULT_LEVEL, Fingerprint, FrameReader, Greeting, Hello, Packed, Packer, Resume,
+    StreamState, Versions, Welcomed,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::folder::Folder;
+use crate::issuing::Issuing;
 use crate::journal::Settled;
 use crate::normalise::Onward;
 
@@ -34,6 +36,7 @@ impl Bench {
         let (normalisers, _) = Normalisers::spawn(1, &Onward { commit, settled, metrics: metrics.clone() }).unwrap();
         let shared = Shared {
             streams: Arc::new(Streams::new(connections_per_agent)),
+            gate: gate(dir.path(), &metrics),
             normalisers,
             budget: Budget::new(64 << 20, metrics.memory_bytes.clone()),
             metrics,
@@ -50,15 +53,23 @@ impl Bench {
     fn connect(&self, agent: &str) -> Agent {
         let (theirs, ours) = tokio::io::duplex(1 << 20);
         let agent = agent.parse().unwrap();
-        let who = AgentIdentity { agent, agency: "so-tttt".parse().unwrap(), serial: "01".into(), not_after: now() };
-        let shared = Arc::clone(&self.shared);
-        let ending = tokio::spawn(async move { serve(theirs, who, &shared).await });
+        let (agency, key) = ("so-tttt".parse().unwrap(), Fingerprint::of(b""));
+        let who = AgentIdentity { agent, agency, serial: "01".into(), not_before: now(), not_after: now(), key };
+        let (shared, signal) = (Arc::clone(&self.shared), Arc::default());
+        let ending = tokio::spawn(async move { serve(theirs, who, signal, &shared).await });
         Agent { stream: ours, reader: FrameReader::new(), ending }
     }
 
     fn nacks(&self, code: NackCode) -> u64 {
         self.shared.metrics.nacks.with_label_values(&[code.as_str()]).get()
     }
+}
+
+/// A gate that is not asked: these sessions are behind it.
+fn gate(dir: &std::path::Path, metrics: &Metrics) -> Arc<Gate> {
+    let folder = Folder::new(dir);
+    let issuing = Issuing::new(folder.clone(), Duration::from_secs(60), Vec::new(), 1, metrics.clone());
+    crate::gate::open(&folder, issuing, metrics).0
 }
 
 /// An agent that does what the test says.

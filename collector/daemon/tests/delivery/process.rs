@@ -39,6 +39,7 @@ fn done(arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 impl Site {
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn new() -> anyhow::Result<Self> {
         let site = Self { dir: tempfile::tempdir()? };
         let (ca, server) = (site.text("ca"), site.text("server"));
@@ -47,6 +48,28 @@ impl Site {
         site.issue("web-01", "agent")?;
         site.configure("")?;
         Ok(site)
+    }
+
+    /// A folder with a CA of the collector's own, nothing by hand; `more` is added to the configuration.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
+    pub(crate) fn with_own_ca(more: &str) -> anyhow::Result<Self> {
+        let site = Self { dir: tempfile::tempdir()? };
+        let text = format!(
+            "state_dir = {:?}\n[metrics]\naddress = \"127.0.0.1:0\"\n[listen]\naddress = \"127.0.0.1:0\"\n{more}",
+            site.path("state"),
+        );
+        std::fs::write(site.config(), text)?;
+        site.run(&["ca", "init", "--host", "localhost,127.0.0.1"])?;
+        Ok(site)
+    }
+
+    /// Runs a command of the operator's; returns what it says.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
+    pub(crate) fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let config = self.text("collector.toml");
+        let output = command(&[arguments, &["--config", &config]].concat())?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -58,12 +81,14 @@ impl Site {
     }
 
     /// Makes an agent's certificate in a folder.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn issue(&self, agent: &str, folder: &str) -> anyhow::Result<()> {
         let (ca, out) = (self.text("ca"), self.text(folder));
         done(&["ca", "issue", "--dir", &ca, "--agent", agent, "--agency", "so-tttt", "--out", &out])
     }
 
     /// Writes the configuration, with more lines behind it.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn configure(&self, more: &str) -> anyhow::Result<()> {
         let server = self.path("server");
         let text = format!(
@@ -145,13 +170,21 @@ impl Collector {
     }
 
     /// Sends a signal by its name.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
         ensure!(status.success(), "kill -{name}: {status}");
         Ok(())
     }
 
+    /// Returns how many files it has open, sockets among them.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
+    pub(crate) fn open_files(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// Waits for its end.
+    #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn wait(mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
