@@ -81,7 +81,7 @@ impl Spool {
     /// Opens the spool in a directory, or makes one.
     pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<(Self, Recovery), SpoolError> {
         let segment_bytes = (max_bytes / 8).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
-        let (journal, recovery) = Journal::open(dir, JournalOptions { segment_bytes })?;
+        let (journal, recovery) = Journal::open(dir, JournalOptions { segment_bytes, ..JournalOptions::DEFAULT })?;
         let Replayed { state, checkpoint, starts, is_end_lost } = replay(&journal)?;
         if is_end_lost {
             error!("the end of the spool is lost, what is left is sent in a new epoch");
@@ -225,7 +225,7 @@ impl Spool {
 
     /// Notes where a segment begins; a new one is due a checkpoint.
     fn note_segment(&mut self, lsn: Lsn, sequence: RecordSequence) {
-        if self.journal.segments().last().is_some_and(|segment| segment.first == lsn) {
+        if self.journal.segments().list().last().is_some_and(|segment| segment.first == lsn) {
             self.starts.push(SegmentStart { lsn, sequence });
             self.is_checkpoint_due = true;
         }

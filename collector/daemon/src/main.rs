@@ -9,6 +9,7 @@
 
 mod budget;
 mod ca;
+mod compress;
 mod config;
 mod connection;
 mod descriptors;

@@ -12,7 +12,7 @@ use canh_journal::{Journal, JournalOptions, Lsn, ReadError, Reader};
 
 /// Names the directory for the process that writes.
 const WRITER: &str = "CANH_JOURNAL_TEST_WRITER";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 256 << 10 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 256 << 10, ..JournalOptions::DEFAULT };
 /// Enough for the reader to go over several segments.
 const RECORDS: u64 = 3_000;
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -187,7 +187,7 @@ fn frames(seeds: &Seeds) {
 
 fn journal(seeds: &Seeds) {
     let (files, dir) = (MemoryFs::default(), Path::new("/journal"));
-    let options = JournalOptions { segment_bytes: 16 << 10 };
+    let options = JournalOptions { segment_bytes: 16 << 10, ..JournalOptions::DEFAULT };
     let (mut journal, _) = Journal::open_on(files.clone(), dir, options).expect("memory does not fail");
     for body in [b"first".as_slice(), b"", &[0x5a; 100]] {
         journal.append(1, body).expect("memory does not fail");

@@ -14,7 +14,7 @@ use canh_journal::{Journal, JournalOptions, Reader};
 
 const UUID: [u8; 16] = [7; 16];
 const SEGMENT: &str = "00000000000000000001.seg";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 << 10 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 << 10, ..JournalOptions::DEFAULT };
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((&[mode, durable, end_low, end_high], rest)) = bytes.split_first_chunk::<4>() else { return };

@@ -4,7 +4,7 @@ use crate::reader::Reader;
 use crate::record::MAX_BODY_BYTES;
 
 const DIR: &str = "/journal";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1_000 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1_000, ..JournalOptions::DEFAULT };
 
 fn open(fs: &FakeFs) -> Journal<FakeFs> {
     Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS).unwrap().0
@@ -69,7 +69,7 @@ fn dropping_takes_whole_sealed_segments_and_gives_their_bytes_back() {
         journal.append(1, &[1; 400]).unwrap();
     }
     journal.sync().unwrap();
-    let firsts: Vec<_> = journal.segments().map(|segment| segment.first).collect();
+    let firsts: Vec<_> = journal.segments().list().iter().map(|segment| segment.first).collect();
     assert_eq!(firsts, [1, 3, 5, 7, 9].map(Lsn), "two records a segment");
     let size = journal.size_bytes();
     assert_eq!(journal.drop_before(Lsn(2)).unwrap(), 0, "record 2 is still wanted");
