@@ -225,7 +225,7 @@ impl Spool {
 
     /// Notes where a segment begins; a new one is due a checkpoint.
     fn note_segment(&mut self, lsn: Lsn, sequence: RecordSequence) {
-        if self.journal.segments().list().last().is_some_and(|segment| segment.first == lsn) {
+        if self.journal.segments().last().is_some_and(|segment| segment.first == lsn) {
             self.starts.push(SegmentStart { lsn, sequence });
             self.is_checkpoint_due = true;
         }

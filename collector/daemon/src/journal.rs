@@ -126,7 +126,7 @@ pub(crate) fn open(
     let up_to = if rebuilt.changes == 0 { recovery.durable } else { Lsn::ZERO };
     let settled = Arc::new(Settled::new(recovery.durable, trigger));
     let policy = CommitPolicy { queue_bytes: queue_bytes(config), ..CommitPolicy::default() };
-    let (segments, sync_seconds) = (journal.segments(), metrics.journal_sync_seconds.clone());
+    let (segments, sync_seconds) = (journal.sealed(), metrics.journal_sync_seconds.clone());
     let observe = move |report: &CommitReport| sync_seconds.observe(report.synced.took.as_secs_f64());
     let spawned = Committer::spawn_observed(journal, policy, observe);
     let (commit, thread) = spawned.context("while starting the journal's committer")?;

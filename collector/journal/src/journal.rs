@@ -182,8 +182,13 @@ impl<F: Fs> Journal<F> {
         self.segments.oldest()
     }
 
-    /// Returns a handle on the segments, for whoever compresses and drops them.
-    pub fn segments(&self) -> Segments<F> {
+    /// Returns all segments, oldest first; the last one is the one being written.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + use<F> {
+        self.segments.list().into_iter()
+    }
+
+    /// Returns a handle on the segments, for whoever compresses and drops those that are sealed.
+    pub fn sealed(&self) -> Segments<F> {
         self.segments.clone()
     }
 

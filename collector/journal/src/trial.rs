@@ -116,6 +116,6 @@ pub(crate) fn records_of(fs: &FakeFs, path: &Path) -> Vec<(u64, std::ops::Range<
 
 /// Compresses every sealed segment and returns how many there were.
 pub(crate) fn compress_all(journal: &Journal<FakeFs>) -> usize {
-    let segments = journal.segments();
+    let segments = journal.sealed();
     std::iter::from_fn(|| segments.compress_next(&|| true).unwrap()).count()
 }

@@ -28,7 +28,7 @@ fn body(lsn: u64) -> Vec<u8> {
 fn writer_process() {
     let Some(dir) = env::var_os(WRITER) else { return };
     let (mut journal, _) = Journal::open(Path::new(&dir), OPTIONS).unwrap();
-    let segments = journal.segments();
+    let segments = journal.sealed();
     thread::spawn(move || while segments.compress_next(&|| true).is_ok() {});
     for lsn in 1.. {
         assert_eq!(journal.append(1, &body(lsn)).unwrap(), Lsn(lsn));
@@ -56,7 +56,7 @@ fn reader_follows_another_process_and_nothing_it_saw_is_gone_when_that_is_killed
     let (journal, recovery) = Journal::open(dir.path(), OPTIONS).unwrap();
     assert!(recovery.is_whole(), "{recovery:?}");
     assert!(journal.durable().unwrap() >= last);
-    let states = journal.segments().list().into_iter().map(|segment| segment.state);
+    let states = journal.sealed().list().into_iter().map(|segment| segment.state);
     assert!(states.filter(|state| *state == SegmentState::Compressed).count() > 3, "both forms were read");
     let mut reader = Reader::open(dir.path()).unwrap();
     let mut seen = Lsn::ZERO;

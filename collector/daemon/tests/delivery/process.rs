@@ -144,6 +144,11 @@ impl Collector {
         Ok(())
     }
 
+    /// Returns the number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;

@@ -112,7 +112,7 @@ fn full_disk_makes_everybody_wait_and_refuses_nobody() {
     }
     filled.sync().unwrap();
     fs.set_capacity(Some(0));
-    let segments = filled.segments();
+    let segments = filled.sealed();
     let (handle, _thread) = Committer::spawn(filled, policy(2, NEVER)).unwrap();
     let answers = submit(&handle, &[&[2; 3_000], &[3; 10]]);
     let start = Instant::now();

@@ -69,7 +69,7 @@ fn dropping_takes_whole_sealed_segments_and_gives_their_bytes_back() {
         journal.append(1, &[1; 400]).unwrap();
     }
     journal.sync().unwrap();
-    let firsts: Vec<_> = journal.segments().list().iter().map(|segment| segment.first).collect();
+    let firsts: Vec<_> = journal.sealed().list().iter().map(|segment| segment.first).collect();
     assert_eq!(firsts, [1, 3, 5, 7, 9].map(Lsn), "two records a segment");
     let size = journal.size_bytes();
     assert_eq!(journal.drop_before(Lsn(2)).unwrap(), 0, "record 2 is still wanted");
@@ -136,7 +136,7 @@ fn control_records_have_room_of_their_own_when_the_disk_is_full() {
     assert_eq!(journal.append_control(2, b"").unwrap(), Lsn(4));
     fs.set_capacity(None);
     assert_eq!(journal.append(1, &[2; 200]).unwrap(), Lsn(5));
-    assert_eq!(journal.segments().list()[1].bytes, 1_200, "and the next segment has such room again");
+    assert_eq!(journal.sealed().list()[1].bytes, 1_200, "and the next segment has such room again");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn perform(journal: &mut Journal<FakeFs>, act: Act, known: &mut Knowledge) -> Re
             let _ = journal.drop_before(Lsn(lsn));
         }
         Act::Compress(count) => {
-            let segments = journal.segments();
+            let segments = journal.sealed();
             let is_done = |_: &usize| matches!(segments.compress_next(&|| true), Ok(Some(_)));
             known.compressed += (0..count).filter(is_done).count();
         }

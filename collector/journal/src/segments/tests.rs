@@ -29,8 +29,8 @@ fn timed() -> (FakeFs, Journal<FakeFs>) {
 #[test]
 fn borders_forms_and_times_of_segments_are_told_and_the_same_after_a_restart() {
     let (fs, journal) = timed();
-    assert!(journal.segments().compress_next(&|| true).unwrap().is_some());
-    let told = journal.segments().list();
+    assert!(journal.sealed().compress_next(&|| true).unwrap().is_some());
+    let told = journal.sealed().list();
     assert!(told.len() > 3);
     for pair in told.windows(2) {
         assert_eq!(pair[0].last, Some(pair[1].first.previous()));
@@ -47,7 +47,7 @@ fn borders_forms_and_times_of_segments_are_told_and_the_same_after_a_restart() {
     drop(journal);
 
     let (journal, _) = self::open(&fs);
-    for (before, after) in told.iter().zip(journal.segments().list()) {
+    for (before, after) in told.iter().zip(journal.sealed().list()) {
         match before.state {
             SegmentState::Compressed => assert_eq!(after, *before),
             // The next one was begun one record later, here a second.
@@ -65,7 +65,7 @@ fn borders_forms_and_times_of_segments_are_told_and_the_same_after_a_restart() {
 #[test]
 fn retention_drops_by_size_and_by_age_and_nothing_still_needed() {
     let (fs, journal) = timed();
-    let segments = journal.segments();
+    let segments = journal.sealed();
     let firsts: Vec<Lsn> = segments.list().iter().map(|segment| segment.first).collect();
     let rule = Retention { max_bytes: Some(0), max_age: None };
     assert_eq!(segments.retain(&rule, firsts[1].previous()).unwrap(), 0, "the first segment is still needed");
@@ -81,7 +81,7 @@ fn retention_drops_by_size_and_by_age_and_nothing_still_needed() {
 fn floor_is_on_disk_before_anything_is_removed_and_a_start_finishes_the_work() {
     let whole = sample(1);
     let (journal, _) = open(&whole);
-    let (before, kept) = (whole.changes(), journal.segments().list()[2].first);
+    let (before, kept) = (whole.changes(), journal.sealed().list()[2].first);
     drop(journal);
     for stop in before.. {
         let fs = whole.copy();
@@ -97,7 +97,7 @@ fn floor_is_on_disk_before_anything_is_removed_and_a_start_finishes_the_work() {
             assert!(recovery.is_whole(), "{recovery:?}");
             let oldest = journal.oldest();
             assert!(oldest == Lsn(1) || oldest == kept, "all or nothing: {oldest}");
-            assert_eq!(fs.segments().len(), journal.segments().list().len());
+            assert_eq!(fs.segments().len(), journal.sealed().list().len());
         }
         if ended.is_ok() {
             break;
@@ -145,7 +145,7 @@ fn segment_dropped_while_it_is_compressed_does_not_come_back() {
         journal.append(7, &body(lsn).repeat(2_000)).unwrap();
     }
     journal.sync().unwrap();
-    let segments = journal.segments();
+    let segments = journal.sealed();
     let kept = segments.list()[1].first;
     let asked = AtomicUsize::new(0);
     let drop_meanwhile = || {
@@ -168,11 +168,11 @@ fn compressing_stops_when_it_is_told_to_and_leaves_nothing_behind() {
     let options = JournalOptions { segment_bytes: 2 << 20, ..OPTIONS };
     let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), options).unwrap();
     (1..=40).for_each(|lsn| assert_eq!(journal.append(7, &body(lsn).repeat(2_000)).unwrap(), Lsn(lsn)));
-    let before = journal.segments().list();
-    assert_eq!(journal.segments().compress_next(&|| false).unwrap(), None);
-    assert_eq!(journal.segments().list(), before);
+    let before = journal.sealed().list();
+    assert_eq!(journal.sealed().compress_next(&|| false).unwrap(), None);
+    assert_eq!(journal.sealed().list(), before);
     assert!(!fs.list(Path::new(DIR)).unwrap().iter().any(|name| name.ends_with(".new")));
-    assert!(journal.segments().compress_next(&|| true).unwrap().is_some(), "and goes on later");
+    assert!(journal.sealed().compress_next(&|| true).unwrap().is_some(), "and goes on later");
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn damaged_and_incompressible_segments_stay_as_they_are() {
     }
     journal.sync().unwrap();
     assert_eq!(compress_all(&journal), 0);
-    assert!(journal.segments().list().iter().all(|segment| segment.state != SegmentState::Compressed));
+    assert!(journal.sealed().list().iter().all(|segment| segment.state != SegmentState::Compressed));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn any_call_that_fails_while_compressing_costs_nothing_and_leaves_nothing_behind
         let fs = sample(1);
         let (journal, _) = open(&fs);
         fs.fail_call(fs.calls() + call);
-        match journal.segments().compress_next(&|| true) {
+        match journal.sealed().compress_next(&|| true) {
             Ok(_) => continue,
             Err(error) => assert!(matches!(error, JournalError::File(_)), "{error:?}"),
         }
@@ -225,7 +225,7 @@ fn reader_goes_on_in_the_file_it_has_while_the_forms_are_swapped() {
         let entry = reader.next().unwrap().unwrap();
         assert_eq!((entry.lsn, entry.body), (Lsn(lsn), body(lsn).as_slice()));
         if lsn % 3 == 1 {
-            journal.segments().compress_next(&|| true).unwrap();
+            journal.sealed().compress_next(&|| true).unwrap();
         }
     }
     assert!(reader.next().unwrap().is_none());

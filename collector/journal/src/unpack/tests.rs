@@ -144,9 +144,9 @@ fn large() -> (FakeFs, PathBuf) {
         journal.append(7, &large_body(lsn)).unwrap();
     }
     journal.sync().unwrap();
-    let before: u64 = journal.segments().list()[0].bytes;
+    let before: u64 = journal.sealed().list()[0].bytes;
     assert!(compress_all(&journal) > 0);
-    let first = journal.segments().list()[0];
+    let first = journal.sealed().list()[0];
     assert!(first.bytes * 10 < before && first.written_bytes == before, "{first:?}");
     let path = fs.segments()[0].clone();
     (fs, path)
