@@ -25,9 +25,8 @@ pub(crate) fn run(segments: &Segments, metrics: &Metrics, stop: &Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(pause) {
         let go_on = || matches!(stop.try_recv(), Err(TryRecvError::Empty));
         pause = match segments.compress_next(&go_on) {
-            Ok(Some(segment)) => {
+            Ok(Some(_)) => {
                 metrics.journal_compressions.with_label_values(&["done"]).inc();
-                tracing::debug!(first = %segment.first, bytes = segment.bytes, written = segment.written_bytes, "segment compressed");
                 Duration::ZERO
             }
             Ok(None) => TICK,

@@ -51,8 +51,6 @@ pub struct Journal<F: Fs = DiskFs> {
     fs: F,
     dir: PathBuf,
     options: JournalOptions,
-    /// Held for as long as the journal is open.
-    _lock: F::File,
     uuid: [u8; 16],
     salt: Salt,
     segments: Segments<F>,
@@ -87,12 +85,11 @@ impl<F: Fs> Journal<F> {
         let opened = open_journal(&fs, dir, &options)?;
         let Opened { lock, uuid, sealed, active, mark, floor, next, recovery } = opened;
         let known = (sealed, open_info(&active, next));
-        let segments = Segments::new(fs.clone(), dir, options.compression, known, (floor, uuid));
+        let segments = Segments::new((fs.clone(), dir, lock), uuid, options.compression, known, floor);
         let journal = Self {
             fs,
             dir: dir.to_path_buf(),
             options,
-            _lock: lock,
             uuid,
             salt: Salt::new(&uuid),
             segments,

@@ -27,7 +27,7 @@ use crate::pack::{Packing, pack_segment};
 use crate::retention::Retention;
 use crate::segment::{JournalError, segment_path, unfinished_path};
 
-/// A handle on a journal's segments.
+/// A handle on a journal's segments. As long as there is one, the directory stays locked.
 #[derive(Debug)]
 pub struct Segments<F: Fs = DiskFs> {
     shared: Arc<Shared<F>>,
@@ -35,13 +35,14 @@ pub struct Segments<F: Fs = DiskFs> {
 
 #[derive(Debug)]
 struct Shared<F: Fs> {
+    _lock: F::File,
     fs: F,
     dir: PathBuf,
     uuid: [u8; 16],
     compression: Compression,
-    /// Held for moments only: the writer takes it as well.
+    /// Held for moments only and over no call to the file system: the writer takes it as well.
     state: Mutex<State>,
-    /// Held by whoever drops.
+    /// Held by whoever drops, or puts one form in the other's place.
     floor: Mutex<Floor<F::File>>,
     /// Held by whoever compresses.
     compressing: Mutex<()>,
@@ -63,16 +64,16 @@ impl<F: Fs> Clone for Segments<F> {
 
 impl<F: Fs> Segments<F> {
     pub(crate) fn new(
-        fs: F,
-        dir: &Path,
+        place: (F, &Path, F::File),
+        uuid: [u8; 16],
         compression: Compression,
-        known: (Vec<SegmentInfo>, SegmentInfo),
-        floor: (Floor<F::File>, [u8; 16]),
+        (sealed, open): (Vec<SegmentInfo>, SegmentInfo),
+        floor: Floor<F::File>,
     ) -> Self {
-        let ((sealed, open), (floor, uuid)) = (known, floor);
+        let (fs, dir, lock) = place;
         let state = Mutex::new(State { sealed, open, left_raw: BTreeSet::new() });
         let (dir, floor, compressing) = (dir.to_path_buf(), Mutex::new(floor), Mutex::new(()));
-        Self { shared: Arc::new(Shared { fs, dir, uuid, compression, state, floor, compressing }) }
+        Self { shared: Arc::new(Shared { _lock: lock, fs, dir, uuid, compression, state, floor, compressing }) }
     }
 
     /// Returns all segments, oldest first; the last one is the one being written.
@@ -134,21 +135,22 @@ impl<F: Fs> Segments<F> {
     /// Puts a compressed form in a segment's place, unless that has been dropped meanwhile.
     fn put_in_place(&self, info: &SegmentInfo, new: &Path, bytes: u64) -> Result<Option<SegmentInfo>, JournalError> {
         let Shared { fs, dir, .. } = &*self.shared;
-        let packed = {
-            // Under the lock: a segment that is being dropped must not come back.
-            let mut state = self.state();
-            let Some(kept) = state.sealed.iter_mut().find(|kept| kept.first == info.first) else {
-                drop(state);
-                fs.remove(new).map_err(FsError::on("remove", new))?;
-                return Ok(None);
-            };
-            fs.rename(new, &segment_path(dir, info.first)).map_err(|error| {
-                let _ = fs.remove(new);
-                FsError::new("rename", new, error)
-            })?;
-            (kept.bytes, kept.state) = (bytes, SegmentState::Compressed);
-            *kept
-        };
+        // Whoever drops waits: a segment that is being dropped must not come back. The writer does not,
+        // a renaming may take its time.
+        let floor = self.floor();
+        if !self.holds(info.first) {
+            fs.remove(new).map_err(FsError::on("remove", new))?;
+            return Ok(None);
+        }
+        fs.rename(new, &segment_path(dir, info.first)).map_err(|error| {
+            let _ = fs.remove(new);
+            FsError::new("rename", new, error)
+        })?;
+        let packed = SegmentInfo { bytes, state: SegmentState::Compressed, ..*info };
+        if let Some(kept) = self.state().sealed.iter_mut().find(|kept| kept.first == info.first) {
+            *kept = packed;
+        }
+        drop(floor);
         fs.sync_dir(dir).map_err(FsError::on("sync", dir))?;
         debug!(first = %packed.first, bytes, written = packed.written_bytes, "segment compressed");
         Ok(Some(packed))
@@ -191,7 +193,7 @@ impl<F: Fs> Segments<F> {
     /// # Contract
     /// Whoever needs the records has made their own place durable first.
     pub fn drop_before(&self, lsn: Lsn) -> Result<usize, JournalError> {
-        let mut floor = self.shared.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut floor = self.floor();
         if floor.is_stopped() {
             return Err(JournalError::Stopped);
         }
@@ -228,6 +230,11 @@ impl<F: Fs> Segments<F> {
         // If nothing was synced since the journal was opened, it was before the next one was begun.
         let until = sealed.until.or(state.open.since);
         state.sealed.push(SegmentInfo { bytes, written_bytes: bytes, state: SegmentState::Sealed, until, ..sealed });
+    }
+
+    fn floor(&self) -> MutexGuard<'_, Floor<F::File>> {
+        // It says itself whether it can still be relied on.
+        self.shared.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

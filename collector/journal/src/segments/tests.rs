@@ -3,11 +3,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::cursor::Cursor;
 use crate::fs::fake::{Crash, FakeFs};
 use crate::journal::Journal;
 use crate::options::JournalOptions;
 use crate::reader::Reader;
 use crate::trial::{DIR, OPTIONS, body, compress_all, harvest, open, sample};
+
+const CURSOR: &str = "/state/consumer.cursor";
 
 fn secs(secs: u64) -> Option<std::time::SystemTime> {
     Some(UNIX_EPOCH + Duration::from_secs(secs))
@@ -100,6 +103,44 @@ fn floor_is_on_disk_before_anything_is_removed_and_a_start_finishes_the_work() {
             assert_eq!(fs.segments().len(), journal.sealed().list().len());
         }
         if ended.is_ok() {
+            break;
+        }
+    }
+}
+
+/// Sets a cursor and lets go what lies behind it, again and again; returns whether it came to its end.
+fn consume(fs: &FakeFs) -> Result<(), Box<dyn std::error::Error>> {
+    let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS)?;
+    let mut cursor = Cursor::open_on(fs, Path::new(CURSOR))?;
+    for lsn in [3, 6, 9, 12] {
+        cursor.set(Lsn(lsn), b"")?;
+        journal.sealed().compress_next(&|| true)?;
+        journal.drop_before(Lsn(lsn))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn consumer_that_sets_its_cursor_first_finds_its_record_after_a_crash_at_any_point() {
+    let whole = sample(1);
+    for stop in 0.. {
+        let fs = whole.copy();
+        fs.stop_after(stop);
+        let ended = consume(&fs);
+        for crash in [Crash::Lost, Crash::Kept].into_iter().chain((0..8).map(|n| Crash::Mixed(stop * 8 + n))) {
+            let fs = fs.after(crash);
+            let wanted = Cursor::open_on(&fs, Path::new(CURSOR)).unwrap().get().map_or(Lsn(1), |(lsn, _)| lsn);
+            for is_reopened in [false, true] {
+                if is_reopened {
+                    assert!(open(&fs).1.is_whole());
+                }
+                let mut reader = Reader::open_on(fs.clone(), Path::new(DIR)).unwrap();
+                reader.seek(wanted).unwrap();
+                assert_eq!(reader.next().unwrap().unwrap().body, body(wanted.0), "{crash:?} after change {stop}");
+            }
+        }
+        if ended.is_ok() {
+            assert!(stop > 30, "{stop}");
             break;
         }
     }
@@ -229,6 +270,18 @@ fn reader_goes_on_in_the_file_it_has_while_the_forms_are_swapped() {
         }
     }
     assert!(reader.next().unwrap().is_none());
+}
+
+#[test]
+fn handle_keeps_the_directory_locked() {
+    let fs = sample(1);
+    let (journal, _) = open(&fs);
+    let segments = journal.sealed();
+    drop(journal);
+    let again = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS);
+    assert!(matches!(again, Err(JournalError::Locked { .. })), "two that drop and compress would be one too many");
+    drop(segments);
+    open(&fs);
 }
 
 #[test]
