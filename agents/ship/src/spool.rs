@@ -81,7 +81,7 @@ impl Spool {
     /// Opens the spool in a directory, or makes one.
     pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<(Self, Recovery), SpoolError> {
         let segment_bytes = (max_bytes / 8).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
-        let (journal, recovery) = Journal::open(dir, JournalOptions { segment_bytes })?;
+        let (journal, recovery) = Journal::open(dir, JournalOptions { segment_bytes, ..JournalOptions::DEFAULT })?;
         let Replayed { state, checkpoint, starts, is_end_lost } = replay(&journal)?;
         if is_end_lost {
             error!("the end of the spool is lost, what is left is sent in a new epoch");

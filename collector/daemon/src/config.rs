@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use canh_journal::{Compression, Retention};
 use canh_service::config::{ConfigFaults, Key, Kind, Schema, Settings};
 
 const KIB: u64 = 1 << 10;
@@ -11,6 +12,8 @@ const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const DAY: u64 = 86_400;
+const HOUR: Duration = Duration::from_secs(3_600);
+const CENTURY: Duration = Duration::from_secs(36_500 * 24 * 3_600);
 
 /// Most threads that make events of records.
 const MAX_THREADS: i64 = 64;
@@ -68,6 +71,19 @@ const KEYS: &[Key] = &[
         "64MiB",
         "Length of one segment, which is the least that is dropped at once.",
     ),
+    Key::with_default(
+        "journal.max_age",
+        Kind::Duration { min: HOUR, max: CENTURY },
+        "3650d",
+        "How old the journal's records may become before their segments are dropped, counted from when they were stored.",
+    ),
+    Key::with_default(
+        "journal.compression_level",
+        Kind::Integer { min: 0, max: 19 },
+        "3",
+        "zstd level at which segments are compressed once they are full, beside the work; 0 leaves them as they are.",
+    )
+    .unit("level"),
     Key::with_default(
         "normalise.threads",
         Kind::Integer { min: 0, max: MAX_THREADS },
@@ -161,7 +177,8 @@ pub(crate) struct Config {
     pub(crate) tls: TlsFiles,
     pub(crate) identity_dir: PathBuf,
     pub(crate) certificate_life: Duration,
-    pub(crate) journal_max_bytes: u64,
+    pub(crate) retention: Retention,
+    pub(crate) compression: Compression,
     pub(crate) segment_bytes: u64,
     pub(crate) threads: usize,
     pub(crate) limits: Limits,
@@ -196,7 +213,14 @@ impl Config {
             tls,
             identity_dir: path_if_set("identity.dir").unwrap_or_else(|| settings.path("state_dir").join("identity")),
             certificate_life: settings.duration("identity.certificate_life"),
-            journal_max_bytes: settings.bytes("journal.max_bytes"),
+            retention: Retention {
+                max_bytes: Some(settings.bytes("journal.max_bytes")),
+                max_age: Some(settings.duration("journal.max_age")),
+            },
+            compression: match i32::try_from(settings.integer("journal.compression_level")) {
+                Ok(level) if level > 0 => Compression::Zstd { level },
+                _ => Compression::None,
+            },
             segment_bytes: settings.bytes("journal.segment_bytes"),
             threads: settings.count("normalise.threads"),
             limits,
@@ -204,7 +228,7 @@ impl Config {
             metrics: settings.address("metrics.address"),
         };
         let mut faults = Vec::new();
-        if config.journal_max_bytes < 2 * config.segment_bytes {
+        if settings.bytes("journal.max_bytes") < 2 * config.segment_bytes {
             let problem = "must hold at least two segments: raise it, or lower journal.segment_bytes";
             faults.push(settings.fault("journal.max_bytes", problem));
         }

@@ -12,15 +12,15 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
 use canh_journal::{
-    CommitError, CommitHandle, CommitOutcome, CommitPolicy, Committer, Cursor, Journal, JournalOptions, Lsn, Reader,
-    Recovery,
+    CommitError, CommitHandle, CommitOutcome, CommitPolicy, CommitReport, Committer, Cursor, Journal, JournalOptions,
+    Lsn, Reader, Recovery, Segments,
 };
 use canh_service::signals::ShutdownTrigger;
 
@@ -32,6 +32,8 @@ use crate::streams::Streams;
 /// Others of the group may read: the correlator does.
 const DIR_MODE: u32 = 0o750;
 const CURSOR_FILE: &str = "marks.cursor";
+/// Room for records of our own when the disk is full, such as the places of streams at a stop.
+const RESERVE_BYTES: u64 = 16 << 20;
 /// Bytes of a store's id, which is the cursor's payload.
 const STORE_ID_BYTES: usize = 16;
 
@@ -55,8 +57,8 @@ pub(crate) struct OpenJournal {
 /// Where the marks are kept, and how far.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// The journal's directory.
-    pub(crate) dir: PathBuf,
+    /// The journal's segments.
+    pub(crate) segments: Segments,
     /// Where the next start reads on from.
     pub(crate) cursor: Cursor,
     /// Up to where the journal tells of nothing that is not in the marks kept.
@@ -109,7 +111,8 @@ pub(crate) fn open(
     let (state_dir, dir) = (&config.state_dir, config.journal_dir());
     let made = DirBuilder::new().recursive(true).mode(DIR_MODE).create(state_dir);
     made.with_context(|| format!("while making {}", state_dir.display()))?;
-    let options = JournalOptions { segment_bytes: config.segment_bytes };
+    let (segment_bytes, compression) = (config.segment_bytes, config.compression);
+    let options = JournalOptions { segment_bytes, reserve_bytes: RESERVE_BYTES, compression };
     let (journal, recovery) = Journal::open(&dir, options).context("while opening the journal")?;
     report(&recovery, metrics);
     let mut cursor = open_cursor(&state_dir.join(CURSOR_FILE))?;
@@ -123,8 +126,11 @@ pub(crate) fn open(
     let up_to = if rebuilt.changes == 0 { recovery.durable } else { Lsn::ZERO };
     let settled = Arc::new(Settled::new(recovery.durable, trigger));
     let policy = CommitPolicy { queue_bytes: queue_bytes(config), ..CommitPolicy::default() };
-    let (commit, thread) = Committer::spawn(journal, policy).context("while starting the journal's committer")?;
-    Ok(OpenJournal { commit, thread, settled, kept: Kept { dir, cursor, up_to, store } })
+    let (segments, sync_seconds) = (journal.sealed(), metrics.journal_sync_seconds.clone());
+    let observe = move |report: &CommitReport| sync_seconds.observe(report.synced.took.as_secs_f64());
+    let spawned = Committer::spawn_observed(journal, policy, observe);
+    let (commit, thread) = spawned.context("while starting the journal's committer")?;
+    Ok(OpenJournal { commit, thread, settled, kept: Kept { segments, cursor, up_to, store } })
 }
 
 /// The memory budget already holds what waits for the journal; this is a second, wider wall.

@@ -4,13 +4,11 @@
 //! (`Settled`), then the marks are taken and made durable, and only then the cursor moves, to right
 //! behind what was noted. What came between is read again at the next start, and the highest counts.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use canh_journal::{CommitHandle, CommitStats, Lsn};
+use canh_journal::{CommitHandle, CommitStats, Lsn, Retention, SegmentInfo, SegmentState};
 
 use crate::journal::{Kept, Settled};
 use crate::kinds::KIND_MARKS;
@@ -26,13 +24,17 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// How long a checkpoint waits for the journal: longer than any sync, shorter than forever.
 const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(30);
 
+/// States of segments, as the metric names them.
+const STATES: [(SegmentState, &str); 3] =
+    [(SegmentState::Open, "open"), (SegmentState::Sealed, "sealed"), (SegmentState::Compressed, "compressed")];
+
 /// The keeper's parts.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     commit: CommitHandle,
     settled: Arc<Settled>,
     kept: Kept,
-    max_bytes: u64,
+    retention: Retention,
     streams: Arc<Streams>,
     metrics: Metrics,
     shown: CommitStats,
@@ -46,12 +48,12 @@ impl Keeper {
         commit: CommitHandle,
         settled: Arc<Settled>,
         kept: Kept,
-        max_bytes: u64,
+        retention: Retention,
         streams: Arc<Streams>,
         metrics: Metrics,
     ) -> Self {
         let (shown, looked) = (CommitStats::default(), (Instant::now(), 0));
-        Self { commit, settled, kept, max_bytes, streams, metrics, shown, looked }
+        Self { commit, settled, kept, retention, streams, metrics, shown, looked }
     }
 
     /// Keeps the journal until the sender of `stop` is dropped, and then once more.
@@ -72,21 +74,34 @@ impl Keeper {
         if is_due && !stats.is_waiting_for_space {
             self.keep_marks();
         }
-        if stats.size_bytes > self.max_bytes {
-            self.drop_oldest();
-        }
+        self.drop_oldest();
     }
 
     fn show(&mut self, stats: CommitStats) {
         let gauge = |lsn: Lsn| i64::try_from(lsn.0).unwrap_or(i64::MAX);
         self.metrics.journal_durable.set(gauge(stats.durable));
-        self.metrics.journal_oldest.set(gauge(stats.oldest));
-        self.metrics.journal_size_bytes.set(i64::try_from(stats.size_bytes).unwrap_or(i64::MAX));
+        self.show_segments();
         self.metrics.journal_waits_for_space.set(i64::from(stats.is_waiting_for_space));
         self.metrics.journal_records.inc_by(stats.records.saturating_sub(self.shown.records));
         self.metrics.journal_bytes.inc_by(stats.bytes.saturating_sub(self.shown.bytes));
         self.metrics.journal_syncs.inc_by(stats.groups.saturating_sub(self.shown.groups));
         self.shown = stats;
+    }
+
+    fn show_segments(&self) {
+        let segments = self.kept.segments.list();
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let sum = |bytes: fn(&SegmentInfo) -> u64| gauge(segments.iter().map(bytes).sum());
+        self.metrics.journal_size_bytes.set(sum(|segment| segment.bytes));
+        self.metrics.journal_saved_bytes.set(sum(|segment| segment.written_bytes.saturating_sub(segment.bytes)));
+        for (state, name) in STATES {
+            let count = segments.iter().filter(|segment| segment.state == state).count();
+            self.metrics.journal_segments.with_label_values(&[name]).set(gauge(count as u64));
+        }
+        let Some(oldest) = segments.first() else { return };
+        self.metrics.journal_oldest.set(gauge(oldest.first.0));
+        let since = oldest.since.and_then(|since| since.duration_since(UNIX_EPOCH).ok());
+        self.metrics.journal_oldest_time.set(gauge(since.unwrap_or_default().as_secs()));
     }
 
     /// Writes all marks into the journal and moves the cursor, if anything has happened since.
@@ -114,7 +129,7 @@ impl Keeper {
         let (sender, receiver) = mpsc::channel();
         for body in records {
             let (sender, settled) = (sender.clone(), Arc::clone(&self.settled));
-            self.commit.submit(KIND_MARKS, body, move |result| {
+            self.commit.submit_control(KIND_MARKS, body, move |result| {
                 match &result {
                     Ok(lsn) => settled.settle(*lsn),
                     Err(error) => settled.fail(error.clone()),
@@ -130,54 +145,18 @@ impl Keeper {
         last
     }
 
-    /// Lets the journal drop its oldest segments until it fits its bound.
+    /// Drops the journal's oldest segments as the rule says. What the next start reads is kept whatever
+    /// the rule is.
     fn drop_oldest(&self) {
-        match first_kept(&self.kept.dir, self.max_bytes) {
-            // What the next start reads is kept whatever the bound is.
-            Ok(Some(first)) => self.commit.drop_before(first.min(self.kept.cursor.get().map_or(first, |(lsn, _)| lsn))),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the journal's segments cannot be listed, none is dropped"),
+        let Some((needed, _)) = self.kept.cursor.get() else { return };
+        match self.kept.segments.retain(&self.retention, needed) {
+            Ok(count) => self.metrics.journal_dropped_segments.inc_by(count as u64),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the journal's oldest segments were not dropped"
+                );
+            }
         }
-    }
-}
-
-/// Returns the first record of the oldest segment that may stay: from the newest back, as many as
-/// fit. Segments are named by their first record: canh-journal, "one directory".
-fn first_kept(dir: &Path, max_bytes: u64) -> std::io::Result<Option<Lsn>> {
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let first = name.to_str().and_then(|name| name.strip_suffix(".seg")).and_then(|name| name.parse().ok());
-        if let Some(first) = first {
-            segments.push((Lsn(first), entry.metadata()?.len()));
-        }
-    }
-    segments.sort_unstable();
-    let mut room = max_bytes;
-    let mut first_kept = None;
-    for (first, bytes) in segments.into_iter().rev() {
-        let Some(left) = room.checked_sub(bytes) else { break };
-        room = left;
-        first_kept = Some(first);
-    }
-    Ok(first_kept)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn as_many_of_the_newest_segments_stay_as_fit() {
-        let dir = tempfile::tempdir().unwrap();
-        for (first, bytes) in [(1_u64, 100_usize), (50, 100), (90, 100)] {
-            fs::write(dir.path().join(format!("{first:020}.seg")), vec![0; bytes]).unwrap();
-        }
-        fs::write(dir.path().join("durable"), [0; 500]).unwrap();
-        assert_eq!(first_kept(dir.path(), 1_000).unwrap(), Some(Lsn(1)));
-        assert_eq!(first_kept(dir.path(), 299).unwrap(), Some(Lsn(50)));
-        assert_eq!(first_kept(dir.path(), 100).unwrap(), Some(Lsn(90)));
-        assert_eq!(first_kept(dir.path(), 99).unwrap(), None);
     }
 }

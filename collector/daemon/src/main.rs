@@ -12,6 +12,7 @@ mod authority;
 mod budget;
 mod ca;
 mod commands;
+mod compress;
 mod config;
 mod connection;
 mod descriptors;

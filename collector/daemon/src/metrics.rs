@@ -46,6 +46,12 @@ pub(crate) struct Metrics {
     pub(crate) journal_durable: IntGauge,
     pub(crate) journal_oldest: IntGauge,
     pub(crate) journal_waits_for_space: IntGauge,
+    pub(crate) journal_sync_seconds: Histogram,
+    pub(crate) journal_segments: IntGaugeVec,
+    pub(crate) journal_saved_bytes: IntGauge,
+    pub(crate) journal_oldest_time: IntGauge,
+    pub(crate) journal_compressions: IntCounterVec,
+    pub(crate) journal_dropped_segments: IntCounter,
     pub(crate) journal_lost_records: IntCounter,
     pub(crate) reloads: IntCounterVec,
 }
@@ -129,6 +135,29 @@ impl Metrics {
             journal_durable: gauge("journal_durable_position", "The last durable journal record.")?,
             journal_oldest: gauge("journal_oldest_position", "The oldest journal record kept.")?,
             journal_waits_for_space: gauge("journal_waits_for_space", "1 while the journal waits for room on disk.")?,
+            journal_sync_seconds: seconds(
+                "journal_sync_seconds",
+                "One sync of the journal to disk, without the wait for its group.",
+            )?,
+            journal_segments: registry.gauges(
+                "canh_collector_journal_segments",
+                "Segments of the journal, by what has become of them.",
+                &["state"],
+            )?,
+            journal_saved_bytes: gauge("journal_saved_bytes", "Room that compression saves on the segments kept.")?,
+            journal_oldest_time: gauge(
+                "journal_oldest_timestamp_seconds",
+                "When the oldest segment kept was begun, in seconds since 1970; 0 if that is not known.",
+            )?,
+            journal_compressions: by(
+                "journal_compressions_total",
+                "result",
+                "Segments compressed, or left for later after a failure.",
+            )?,
+            journal_dropped_segments: counter(
+                "journal_dropped_segments_total",
+                "Segments dropped for their age or for the journal's size.",
+            )?,
             journal_lost_records: counter("journal_lost_records_total", "Journal records found damaged at start.")?,
             reloads: by("reloads_total", "result", "Reloads of the configuration.")?,
         };

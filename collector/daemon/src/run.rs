@@ -14,12 +14,13 @@ use canh_service::signals::{Reloads, Shutdown, Signals};
 use tokio::sync::{Semaphore, watch};
 
 use crate::budget::Budget;
+use crate::compress;
 use crate::config::Config;
 use crate::descriptors::raise_limit;
 use crate::folder::{self, Folder};
 use crate::gate;
 use crate::issuing::{Issuing, now};
-use crate::journal::{self, OpenJournal};
+use crate::journal::{self, Kept, OpenJournal};
 use crate::keeper::Keeper;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
@@ -70,6 +71,8 @@ struct Rooms {
     journal: JoinHandle<CommitOutcome>,
     keeper: JoinHandle<()>,
     keeper_stop: std::sync::mpsc::Sender<()>,
+    compressor: JoinHandle<()>,
+    compressor_stop: std::sync::mpsc::Sender<()>,
     running: Running,
     onward: Onward,
 }
@@ -139,11 +142,19 @@ fn start_rooms(
     let OpenJournal { commit, thread: journal, settled, kept } = opened;
     let onward = Onward { commit: commit.clone(), settled: Arc::clone(&settled), metrics: metrics.clone() };
     let (normalisers, running) = Normalisers::spawn(thread_count(config.threads), &onward)?;
-    let (bound, streams) = (config.journal_max_bytes, Arc::clone(streams));
-    let keeper = Keeper::new(commit, settled, kept, bound, streams, metrics.clone());
+    let (compressor, compressor_stop) = start_compressor(&kept, metrics)?;
+    let (retention, streams) = (config.retention, Arc::clone(streams));
+    let keeper = Keeper::new(commit, settled, kept, retention, streams, metrics.clone());
     let (keeper_stop, stopped) = std::sync::mpsc::channel();
     let keeper = thread::Builder::new().name("journal-keeper".to_owned()).spawn(move || keeper.run(&stopped))?;
-    Ok((normalisers, Rooms { journal, keeper, keeper_stop, running, onward }))
+    Ok((normalisers, Rooms { journal, keeper, keeper_stop, compressor, compressor_stop, running, onward }))
+}
+
+fn start_compressor(kept: &Kept, metrics: &Metrics) -> anyhow::Result<(JoinHandle<()>, std::sync::mpsc::Sender<()>)> {
+    let (segments, metrics) = (kept.segments.clone(), metrics.clone());
+    let (stop, stopped) = std::sync::mpsc::channel();
+    let thread = thread::Builder::new().name("journal-compress".to_owned());
+    Ok((thread.spawn(move || compress::run(&segments, &metrics, &stopped))?, stop))
 }
 
 fn thread_count(wanted: usize) -> usize {
@@ -156,6 +167,8 @@ impl Rooms {
         for thread in self.running.threads {
             thread.join().map_err(|_| anyhow!("a normaliser panicked"))?;
         }
+        drop(self.compressor_stop);
+        self.compressor.join().map_err(|_| anyhow!("the journal's compressor panicked"))?;
         drop(self.keeper_stop);
         self.keeper.join().map_err(|_| anyhow!("the journal's keeper panicked"))?;
         self.onward.commit.close();

@@ -15,8 +15,9 @@ use std::path::Path;
 use ring::digest::{Context, SHA256};
 
 use crate::fs::{DiskFs, Fs};
-use crate::journal::{Journal, JournalOptions};
+use crate::journal::Journal;
 use crate::lsn::Lsn;
+use crate::options::JournalOptions;
 use crate::reader::{ReadError, Reader};
 use crate::recovery::{Damage, Recovery};
 use crate::segment::JournalError;

@@ -10,9 +10,13 @@
 //! long enough.
 //!
 //! `done` runs on the committer's thread, after the sync that made its record durable, in the
-//! order of submission, once for each record. If there is no room on disk the committer waits for
-//! it and nothing is refused: the queue fills, `submit` waits, and so does whoever feeds it. After
-//! any other failure it stops, and nothing is ever acknowledged again.
+//! order of their places, once for each record. If there is no room on disk the committer waits for
+//! it and nothing is refused: the queue fills, `submit` waits, and so does whoever feeds it. Control
+//! records get through meanwhile, as long as the room kept for them lasts. After any other failure it
+//! stops, and nothing is ever acknowledged again.
+//!
+//! Nothing but appending and syncing happens here: segments are compressed and dropped through
+//! [`crate::Segments`], on other threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,9 +26,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::fs::{DiskFs, Fs};
-use crate::journal::Journal;
+use crate::journal::{Journal, Synced};
 use crate::lsn::Lsn;
-use crate::queue::{CommitError, CommitPolicy, CommitStats, Done, Group, Item, Queue, Refusal};
+use crate::queue::{CommitError, CommitPolicy, CommitReport, CommitStats, Done, Item, Queue, Refusal, Urgency};
 use crate::segment::JournalError;
 
 /// How long the committer waits before it asks a full disk again.
@@ -77,8 +81,26 @@ impl Committer {
         journal: Journal<F>,
         policy: CommitPolicy,
     ) -> Result<(CommitHandle, JoinHandle<CommitOutcome<F>>), CommitError> {
-        let queue = Arc::new(Queue::new(policy, stats_of(&journal)));
-        let worker = Worker { journal, queue: Arc::clone(&queue), bytes: 0, waiting: Vec::new() };
+        Self::spawn_observed(journal, policy, |_| ())
+    }
+
+    /// Starts a thread as [`Committer::spawn`] does, and lets somebody look at every sync.
+    ///
+    /// # Errors
+    /// [`CommitError::Thread`].
+    ///
+    /// # Contract
+    /// `observe` does not panic and does not wait: it runs on the committer's thread.
+    pub fn spawn_observed<F: Fs>(
+        journal: Journal<F>,
+        policy: CommitPolicy,
+        observe: impl FnMut(&CommitReport) + Send + 'static,
+    ) -> Result<(CommitHandle, JoinHandle<CommitOutcome<F>>), CommitError> {
+        let stats = CommitStats { durable: journal.durable().unwrap_or(Lsn::ZERO), ..CommitStats::default() };
+        let queue = Arc::new(Queue::new(policy, stats));
+        let (observe, reported) = (Box::new(observe), journal.synced());
+        let (waiting, blocked) = (Vec::new(), VecDeque::new());
+        let worker = Worker { journal, queue: Arc::clone(&queue), bytes: 0, waiting, observe, blocked, reported };
         let thread = thread::Builder::new()
             .name("journal-commit".to_owned())
             .spawn(move || worker.run())
@@ -94,7 +116,24 @@ impl CommitHandle {
     /// # Contract
     /// `done` does not panic and does not wait: the next sync waits for it.
     pub fn submit(&self, kind: u8, body: Vec<u8>, done: impl FnOnce(Result<Lsn, CommitError>) + Send + 'static) {
-        let item = Item { kind, body, done: Box::new(done) };
+        self.push(Item { urgency: Urgency::Ordinary, kind, body, done: Box::new(done) });
+    }
+
+    /// Submits a record that must be written even when the disk is full: it goes into the room kept for
+    /// such ([`crate::JournalOptions::reserve_bytes`]), and may overtake records that wait.
+    ///
+    /// # Contract
+    /// As [`CommitHandle::submit`]. Its meaning does not depend on records submitted before it.
+    pub fn submit_control(
+        &self,
+        kind: u8,
+        body: Vec<u8>,
+        done: impl FnOnce(Result<Lsn, CommitError>) + Send + 'static,
+    ) {
+        self.push(Item { urgency: Urgency::Control, kind, body, done: Box::new(done) });
+    }
+
+    fn push(&self, item: Item) {
         if let Err((item, error)) = self.queue.push(item) {
             (item.done)(Err(error));
         }
@@ -110,20 +149,12 @@ impl CommitHandle {
     {
         match self.queue.try_reserve(body.len()) {
             Ok(slot) => {
-                slot.fill(Item { kind, body, done: Box::new(done) });
+                slot.fill(Item { urgency: Urgency::Ordinary, kind, body, done: Box::new(done) });
                 Ok(())
             }
             Err(Refusal::Full) => Err(NotSubmitted { kind, body, done, error: None }),
             Err(Refusal::Ended(error)) => Err(NotSubmitted { kind, body, done, error: Some(error) }),
         }
-    }
-
-    /// Lets the committer drop sealed segments that hold only records before `lsn`.
-    ///
-    /// # Contract
-    /// As [`Journal::drop_before`].
-    pub fn drop_before(&self, lsn: Lsn) {
-        self.queue.drop_before(lsn);
     }
 
     /// Returns what has been done so far.
@@ -138,11 +169,6 @@ impl CommitHandle {
     }
 }
 
-fn stats_of<F: Fs>(journal: &Journal<F>) -> CommitStats {
-    let durable = journal.durable().unwrap_or(Lsn::ZERO);
-    CommitStats { durable, oldest: journal.oldest(), size_bytes: journal.size_bytes(), ..CommitStats::default() }
-}
-
 struct Worker<F: Fs> {
     journal: Journal<F>,
     queue: Arc<Queue>,
@@ -150,6 +176,11 @@ struct Worker<F: Fs> {
     bytes: u64,
     /// Who waits for the next sync.
     waiting: Vec<(Lsn, Done)>,
+    observe: Box<dyn FnMut(&CommitReport) + Send>,
+    /// Records for which there is no room.
+    blocked: VecDeque<Item>,
+    /// The last sync that was reported.
+    reported: Option<Synced>,
 }
 
 /// Why the worker does not go on.
@@ -188,7 +219,10 @@ impl<F: Fs> Worker<F> {
                 Ending::NoRoom => CommitError::Closed,
             };
             let waiting = std::mem::take(&mut self.waiting).into_iter().map(|(_, done)| done);
-            waiting.chain(group.items.into_iter().map(|item| item.done)).for_each(|done| done(Err(error.clone())));
+            let blocked = std::mem::take(&mut self.blocked);
+            waiting
+                .chain(blocked.into_iter().chain(group).map(|item| item.done))
+                .for_each(|done| done(Err(error.clone())));
             self.queue.end(&error);
             if matches!(error, CommitError::Stopped(_)) {
                 return Err(error);
@@ -197,60 +231,73 @@ impl<F: Fs> Worker<F> {
         Ok(self.journal)
     }
 
-    /// Commits a group. What is left in it if that fails has not been appended.
-    fn commit(&mut self, group: &mut Group) -> Result<(), Ending> {
-        self.journal.drop_before(group.drop_before)?;
-        while let Some(item) = group.items.pop_front() {
-            self.append(item, &mut group.items)?;
+    /// Commits a group. What is left in it or blocked if that fails has not been appended.
+    fn commit(&mut self, group: &mut VecDeque<Item>) -> Result<(), Ending> {
+        while let Some(item) = group.pop_front() {
+            if let Some((item, error)) = self.try_append(item)? {
+                warn!(error = &error as &dyn std::error::Error, "journal waits for room on disk");
+                self.blocked.push_back(item);
+                self.wait_for_room(group)?;
+                info!("journal has room again");
+            }
         }
         Ok(self.settle()?)
     }
 
-    fn append(&mut self, item: Item, rest: &mut VecDeque<Item>) -> Result<(), Ending> {
-        match self.append_when_room(&item) {
+    /// Appends a record, and gives it back if there is no room for it.
+    fn try_append(&mut self, item: Item) -> Result<Option<(Item, JournalError)>, Ending> {
+        let appended = match item.urgency {
+            Urgency::Ordinary => self.journal.append(item.kind, &item.body),
+            Urgency::Control => self.journal.append_control(item.kind, &item.body),
+        };
+        match appended {
             Ok(lsn) => {
                 self.bytes += item.body.len() as u64;
                 self.waiting.push((lsn, item.done));
-                Ok(())
             }
-            Err(Ending::Failed(JournalError::TooLarge { bytes })) => {
-                (item.done)(Err(CommitError::TooLarge { bytes }));
-                Ok(())
-            }
-            Err(ending) => {
-                rest.push_front(item);
-                Err(ending)
+            Err(JournalError::TooLarge { bytes }) => (item.done)(Err(CommitError::TooLarge { bytes })),
+            Err(error @ JournalError::NoSpace { .. }) => return Ok(Some((item, error))),
+            Err(error) => {
+                self.blocked.push_front(item);
+                return Err(error.into());
             }
         }
+        Ok(None)
     }
 
-    fn append_when_room(&mut self, item: &Item) -> Result<Lsn, Ending> {
-        let mut error = match self.journal.append(item.kind, &item.body) {
-            Err(error @ JournalError::NoSpace { .. }) => error,
-            done => return Ok(done?),
-        };
-        warn!(error = &error as &dyn std::error::Error, "journal waits for room on disk");
-        self.settle()?;
-        while matches!(error, JournalError::NoSpace { .. }) {
-            let lsn = self.queue.wait_for_space(SPACE_RETRY).ok_or(Ending::NoRoom)?;
-            self.journal.drop_before(lsn)?;
-            match self.journal.append(item.kind, &item.body) {
-                Ok(lsn) => {
-                    self.queue.space_found();
-                    info!("journal has room again");
-                    return Ok(lsn);
+    /// Waits until there is room for what is blocked. Control records of the same group, and those that
+    /// come, do not wait for ordinary ones.
+    fn wait_for_room(&mut self, group: &mut VecDeque<Item>) -> Result<(), Ending> {
+        let (control, ordinary) = group.drain(..).partition(|item| item.urgency == Urgency::Control);
+        *group = ordinary;
+        let mut control: VecDeque<Item> = control;
+        loop {
+            self.blocked.append(&mut control);
+            for _ in 0..self.blocked.len() {
+                let Some(item) = self.blocked.pop_front() else { break };
+                if let Some((item, _)) = self.try_append(item)? {
+                    self.blocked.push_back(item);
                 }
-                Err(again) => error = again,
             }
+            if self.blocked.is_empty() {
+                self.queue.space_found();
+                return Ok(());
+            }
+            self.settle()?;
+            control = self.queue.wait_for_space(SPACE_RETRY).ok_or(Ending::NoRoom)?;
         }
-        Err(error.into())
     }
 
     /// Syncs, and tells everybody whose record is durable by that.
     fn settle(&mut self) -> Result<(), JournalError> {
-        self.journal.sync()?;
+        let durable = self.journal.sync()?;
         let (bytes, waiting) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.waiting));
-        self.queue.record(stats_of(&self.journal), waiting.len() as u64, bytes);
+        let records = waiting.len() as u64;
+        self.queue.record(durable, records, bytes);
+        if let Some(synced) = self.journal.synced().filter(|synced| self.reported != Some(*synced)) {
+            self.reported = Some(synced);
+            (self.observe)(&CommitReport { durable, records, bytes, synced });
+        }
         waiting.into_iter().for_each(|(lsn, done)| done(Ok(lsn)));
         Ok(())
     }

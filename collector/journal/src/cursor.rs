@@ -63,7 +63,11 @@ impl<F: Fs> Cursor<F> {
     /// As [`Cursor::open`].
     pub fn open_on(fs: &F, path: &Path) -> Result<Self, CursorError> {
         match SlotFile::open(fs, path, STRIDE) {
-            Ok((slots, Some(bytes))) => {
+            Ok((mut slots, Some(bytes))) => {
+                // A sync that failed may have left a value that only looks written, and whoever reads it
+                // may let the journal drop what lies behind it.
+                slots.write(&bytes)?;
+                slots.sync()?;
                 let damaged = || CursorError::Damaged { path: path.to_path_buf() };
                 let (place, payload) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
                 let lsn = Lsn(u64::from_le_bytes(*place));
@@ -148,6 +152,19 @@ mod tests {
                 return;
             }
         }
+    }
+
+    #[test]
+    fn what_was_read_after_a_failed_sync_survives_a_crash() {
+        let fs = FakeFs::default();
+        open(&fs).unwrap().set(Lsn(3), b"").unwrap();
+        let mut cursor = open(&fs).unwrap();
+        fs.fail_sync(fs.syncs());
+        cursor.set(Lsn(4), b"").unwrap_err();
+        drop(cursor);
+        let read = open(&fs).unwrap().get();
+        assert_eq!(read, Some((Lsn(4), Vec::new())), "it looks written");
+        assert_eq!(open(&fs.after(Crash::Lost)).unwrap().get(), read);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::FallocateFlags;
@@ -77,6 +78,9 @@ pub trait Fs: Clone + fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// If the system has none to give.
     fn random(&self) -> io::Result<[u8; 16]>;
+
+    /// Returns the time of day, which is noted beside records and decides nothing about them.
+    fn now(&self) -> SystemTime;
 }
 
 /// An open file, as far as a journal needs one.
@@ -168,6 +172,18 @@ impl FsError {
     }
 }
 
+/// Reads until `buffer` is full or the file ends.
+pub(crate) fn read_full<H: FsFile>(file: &H, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, offset + filled as u64)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskFs;
@@ -232,6 +248,10 @@ impl Fs for DiskFs {
         let mut bytes = [0; 16];
         SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
         Ok(bytes)
+    }
+
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The writer: appends records, makes them durable, rolls and drops segments.
+//! The writer: appends records, makes them durable, rolls segments.
 //!
 //! Comes in: bodies with a kind. Goes out: their places, and a promise about them: what
 //! [`Journal::sync`] has returned is on disk. What is appended waits in memory until then, at most
@@ -9,14 +9,19 @@
 //! is the exception: it is met when room for a segment is reserved, before anything is written.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fs::{DiskFs, Fs, FsError, FsFile};
+use crate::header::{Form, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::info::{SegmentInfo, SegmentState};
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkWriter};
+use crate::options::JournalOptions;
 use crate::record::{HEADER_BYTES, MAX_BODY_BYTES, Salt, encode};
 use crate::recover::{Active, Opened, open_journal};
 use crate::recovery::Recovery;
-use crate::segment::{JournalError, SEGMENT_HEADER_BYTES, SegmentHeader, SegmentInfo, create_segment, segment_path};
+use crate::segment::{JournalError, create_segment, segment_path};
+use crate::segments::Segments;
 
 /// How much is held back before it is written without waiting for a sync.
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
@@ -24,19 +29,20 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 /// A buffer longer than this is given back once it is written.
 const KEPT_BUFFER_BYTES: usize = 2 << 20;
 
-/// How a journal is kept.
+/// A sync that made records durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalOptions {
-    /// Bytes reserved for a segment; a longer record gets one that is long enough. 64 MiB if not
-    /// set: long enough that the syncs of a roll vanish, short enough to drop often and to read
-    /// at every start.
-    pub segment_bytes: u64,
+pub struct Synced {
+    /// When it ended.
+    pub at: SystemTime,
+    /// How long it took, the sync alone.
+    pub took: Duration,
 }
 
-impl Default for JournalOptions {
-    fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
-    }
+/// Which room a record may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Ordinary,
+    Reserve,
 }
 
 /// A journal open for writing. There is one writer at a time; the directory is locked.
@@ -45,16 +51,15 @@ pub struct Journal<F: Fs = DiskFs> {
     fs: F,
     dir: PathBuf,
     options: JournalOptions,
-    /// Held for as long as the journal is open.
-    _lock: F::File,
     uuid: [u8; 16],
     salt: Salt,
-    sealed: Vec<SegmentInfo>,
+    segments: Segments<F>,
     active: Active<F::File>,
     /// Records not written yet; they go right before `active.end`.
     buffer: Vec<u8>,
     next: Lsn,
     durable: Lsn,
+    synced: Option<Synced>,
     mark: MarkWriter<F::File>,
     is_stopped: bool,
 }
@@ -77,20 +82,22 @@ impl<F: Fs> Journal<F> {
     /// # Errors
     /// As [`Journal::open`].
     pub fn open_on(fs: F, dir: &Path, options: JournalOptions) -> Result<(Self, Recovery), JournalError> {
-        let opened = open_journal(&fs, dir, options.segment_bytes.max(SEGMENT_HEADER_BYTES))?;
-        let Opened { lock, uuid, sealed, active, mark, next, recovery } = opened;
+        let opened = open_journal(&fs, dir, &options)?;
+        let Opened { lock, uuid, sealed, active, mark, floor, next, recovery } = opened;
+        let known = (sealed, open_info(&active, next));
+        let segments = Segments::new((fs.clone(), dir, lock), uuid, options.compression, known, floor);
         let journal = Self {
             fs,
             dir: dir.to_path_buf(),
             options,
-            _lock: lock,
             uuid,
             salt: Salt::new(&uuid),
-            sealed,
+            segments,
             active,
             buffer: Vec::new(),
             next,
             durable: next.previous(),
+            synced: None,
             mark,
             is_stopped: false,
         };
@@ -104,13 +111,30 @@ impl<F: Fs> Journal<F> {
     /// [`JournalError::TooLarge`] and [`JournalError::NoSpace`], after which the journal is as it
     /// was; [`JournalError::File`] and then [`JournalError::Stopped`].
     pub fn append(&mut self, kind: u8, body: &[u8]) -> Result<Lsn, JournalError> {
+        self.append_to(Room::Ordinary, kind, body)
+    }
+
+    /// Appends a record as [`Journal::append`] does, if need be into the room that is kept for such
+    /// records when the disk is full ([`JournalOptions::reserve_bytes`]).
+    ///
+    /// # Errors
+    /// As [`Journal::append`]; [`JournalError::NoSpace`] once that room is used up too.
+    pub fn append_control(&mut self, kind: u8, body: &[u8]) -> Result<Lsn, JournalError> {
+        self.append_to(Room::Reserve, kind, body)
+    }
+
+    fn append_to(&mut self, room: Room, kind: u8, body: &[u8]) -> Result<Lsn, JournalError> {
         self.check_running()?;
         if body.len() > MAX_BODY_BYTES {
             return Err(JournalError::TooLarge { bytes: body.len() });
         }
         let total = (HEADER_BYTES + body.len()) as u64;
-        if self.active.end + total > self.active.allocated {
-            self.make_room(total)?;
+        if self.active.end + total > self.ordinary_end() {
+            match self.make_room(total) {
+                Err(JournalError::NoSpace { .. })
+                    if room == Room::Reserve && self.active.end + total <= self.active.allocated => {}
+                made => made?,
+            }
         }
         let lsn = self.next;
         encode(&mut self.buffer, self.salt, lsn, self.durable, kind, body);
@@ -140,6 +164,11 @@ impl<F: Fs> Journal<F> {
         self.durable.known()
     }
 
+    /// Returns the last sync that made records durable, if there was one since the journal was opened.
+    pub fn synced(&self) -> Option<Synced> {
+        self.synced
+    }
+
     /// Returns the place that the next record will have.
     pub fn next(&self) -> Lsn {
         self.next
@@ -147,35 +176,44 @@ impl<F: Fs> Journal<F> {
 
     /// Returns the first place still kept; if the journal is empty, that of its first record to come.
     pub fn oldest(&self) -> Lsn {
-        self.sealed.first().map_or(self.active.first, |segment| segment.first)
+        self.segments.oldest()
     }
 
-    /// Returns the sealed segments, oldest first, and then the one being written.
-    pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + '_ {
-        let active = SegmentInfo { first: self.active.first, bytes: self.active.allocated };
-        self.sealed.iter().copied().chain([active])
+    /// Returns all segments, oldest first; the last one is the one being written.
+    pub fn segments(&self) -> impl Iterator<Item = SegmentInfo> + use<F> {
+        self.segments.list().into_iter()
+    }
+
+    /// Returns a handle on the segments, for whoever compresses and drops those that are sealed.
+    pub fn sealed(&self) -> Segments<F> {
+        self.segments.clone()
     }
 
     /// Returns the bytes that the journal takes up on disk, reserved room included.
     pub fn size_bytes(&self) -> u64 {
-        self.segments().map(|segment| segment.bytes).sum()
+        self.segments.size_bytes()
     }
 
     /// Returns by how many bytes the journal would grow on disk if a record with a body of this
     /// length were appended now: nothing while it fits the room reserved.
     pub fn growth(&self, body_bytes: usize) -> u64 {
         let total = (HEADER_BYTES + body_bytes) as u64;
-        if self.active.end + total <= self.active.allocated {
+        if self.active.end + total <= self.ordinary_end() {
             0
         } else if self.active.end == SEGMENT_HEADER_BYTES {
-            SEGMENT_HEADER_BYTES + total - self.active.allocated
+            (SEGMENT_HEADER_BYTES + total + self.options.reserve_bytes).saturating_sub(self.active.allocated)
         } else {
             self.segment_bytes_for(total)
         }
     }
 
     fn segment_bytes_for(&self, record_bytes: u64) -> u64 {
-        self.options.segment_bytes.max(SEGMENT_HEADER_BYTES + record_bytes)
+        self.options.segment_bytes.max(SEGMENT_HEADER_BYTES + record_bytes) + self.options.reserve_bytes
+    }
+
+    /// Returns where the room for ordinary records ends.
+    fn ordinary_end(&self) -> u64 {
+        self.active.allocated.saturating_sub(self.options.reserve_bytes)
     }
 
     /// Returns the journal's directory.
@@ -188,31 +226,16 @@ impl<F: Fs> Journal<F> {
         &self.fs
     }
 
-    /// Drops every sealed segment that holds only records before `lsn`, and returns how many.
-    /// The segment being written always stays.
+    /// Drops segments as [`Segments::drop_before`] does.
     ///
     /// # Errors
-    /// [`JournalError::File`], and then [`JournalError::Stopped`].
+    /// As [`Segments::drop_before`].
     ///
     /// # Contract
     /// Whoever needs the records has made their own place durable first.
     pub fn drop_before(&mut self, lsn: Lsn) -> Result<usize, JournalError> {
         self.check_running()?;
-        let firsts: Vec<Lsn> = self.segments().skip(1).map(|segment| segment.first).collect();
-        let count = firsts.iter().take_while(|next_first| **next_first <= lsn).count();
-        if count > 0 {
-            self.guarded(|journal| journal.drop_segments(count))?;
-        }
-        Ok(count)
-    }
-
-    fn drop_segments(&mut self, count: usize) -> Result<(), JournalError> {
-        for segment in self.sealed.drain(..count) {
-            let path = segment_path(&self.dir, segment.first);
-            self.fs.remove(&path).map_err(FsError::on("remove", &path))?;
-        }
-        self.fs.sync_dir(&self.dir).map_err(FsError::on("sync", &self.dir))?;
-        Ok(())
+        self.segments.drop_before(lsn)
     }
 
     fn check_running(&self) -> Result<(), JournalError> {
@@ -241,9 +264,13 @@ impl<F: Fs> Journal<F> {
 
     fn write_and_sync(&mut self) -> Result<(), JournalError> {
         self.write_buffer()?;
+        let start = Instant::now();
         let synced = self.active.file.sync_data();
         synced.map_err(|error| FsError::new("sync", &segment_path(&self.dir, self.active.first), error))?;
+        let synced = Synced { at: self.fs.now(), took: start.elapsed() };
         self.durable = self.next.previous();
+        self.synced = Some(synced);
+        self.segments.note_open(|open| (open.last, open.until) = (Some(self.durable), Some(synced.at)));
         self.publish()
     }
 
@@ -258,10 +285,13 @@ impl<F: Fs> Journal<F> {
             return self.roll(record_bytes);
         }
         // A segment without a record is not sealed: the next one would have the same name.
-        let bytes = SEGMENT_HEADER_BYTES + record_bytes;
+        let bytes = SEGMENT_HEADER_BYTES + record_bytes + self.options.reserve_bytes;
         let path = segment_path(&self.dir, self.active.first);
         match self.active.file.allocate(bytes).map_err(FsError::on("reserve room for", &path)) {
-            Ok(()) => self.active.allocated = bytes,
+            Ok(()) => {
+                self.active.allocated = bytes;
+                self.segments.note_open(|open| (open.bytes, open.written_bytes) = (bytes, bytes));
+            }
             Err(source) if source.is_no_space() => return Err(JournalError::NoSpace { bytes, source }),
             Err(error) => {
                 self.is_stopped = true;
@@ -277,7 +307,9 @@ impl<F: Fs> Journal<F> {
         // can only be in the last segment.
         self.sync()?;
         let bytes = self.segment_bytes_for(record_bytes);
-        let header = SegmentHeader { uuid: self.uuid, first: self.next, previous: self.active.first };
+        let since = Some(self.fs.now());
+        let (form, first, previous) = (Form::Raw, self.next, self.active.first);
+        let header = SegmentHeader { form, uuid: self.uuid, first, previous, since };
         let file = match create_segment(&self.fs, &self.dir, &header, bytes) {
             Ok(file) => file,
             Err(error) => {
@@ -285,16 +317,29 @@ impl<F: Fs> Journal<F> {
                 return Err(error);
             }
         };
-        let active = Active { file, first: self.next, end: SEGMENT_HEADER_BYTES, allocated: bytes };
+        let active = Active { file, first, end: SEGMENT_HEADER_BYTES, allocated: bytes, since };
         let old = std::mem::replace(&mut self.active, active);
         self.guarded(|journal| {
             journal.publish()?;
             let path = segment_path(&journal.dir, old.first);
             // Gives back reserved room. It need not be durable: zeroes at the end harm nobody.
             old.file.truncate(old.end).map_err(FsError::on("cut", &path))?;
-            journal.sealed.push(SegmentInfo { first: old.first, bytes: old.end });
+            journal.segments.note_roll(old.end, open_info(&journal.active, journal.next));
             Ok(())
         })
+    }
+}
+
+/// Returns what is known of a segment that is being written from now on.
+fn open_info<H>(active: &Active<H>, next: Lsn) -> SegmentInfo {
+    SegmentInfo {
+        first: active.first,
+        last: (next > active.first).then(|| next.previous()),
+        bytes: active.allocated,
+        written_bytes: active.allocated,
+        state: SegmentState::Open,
+        since: active.since,
+        until: None,
     }
 }
 

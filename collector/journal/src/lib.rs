@@ -8,21 +8,25 @@
 //! ```text
 //!                 ┌──────────────────────── one directory ───────────────────────┐
 //!  append, sync   │ lock                       one writer                        │  next, next, ...
-//!  ─────────────► │ 00000000000000000001.seg   sealed                            │ ─────────────►
+//!  ─────────────► │ 00000000000000000001.seg   sealed, compressed                │ ─────────────►
 //!   Journal or    │ 00000000000000083412.seg   being written, room reserved      │   Reader, also in
 //!   Committer     │ durable                    how far it is on disk             │   another process
+//!                 │ floor                      the oldest record kept            │
 //!                 └──────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! * [`Journal`] writes. [`Committer`] writes for many: one sync for a group of records.
 //! * [`Reader`] reads, from any place on, and follows a writer; it returns durable records only.
+//! * [`Segments`] tells of the segments, compresses them and drops them, by a rule if need be
+//!   ([`Retention`]), on any thread and without the writer waiting.
 //! * [`Cursor`] keeps a consumer's place through a crash.
 //! * [`Chain`] is a journal whose records are chained by SHA-256.
 //! * [`Fs`] is all that is asked of a file system, so that a fake can lose what was not synced.
 //!
-//! Formats: `segment.rs`, `record.rs`, `slots.rs`. What a crash may leave, and how it is told from
-//! damage: `tail.rs`, `recover.rs`. A segment is found by its name and walked from its start, so
-//! [`Reader::seek`] reads up to one segment; only the last segment is read when a journal is opened.
+//! Formats: `segment.rs`, `header.rs`, `record.rs`, `packed.rs`, `slots.rs`. What a crash may leave, and
+//! how it is told from damage: `tail.rs`, `recover.rs`, `survey.rs`. A segment is found by its name and
+//! walked from its start, so [`Reader::seek`] reads up to one segment, of a compressed one up to one
+//! block; only the last segment is read when a journal is opened.
 //!
 //! # Example
 //!
@@ -45,20 +49,33 @@
 
 mod chain;
 mod commit;
+mod content;
 mod cursor;
+mod floor;
 mod fs;
+mod header;
+mod info;
 mod journal;
 mod lsn;
 mod mark;
+mod options;
+mod pack;
+mod packed;
 mod queue;
 mod reader;
 mod record;
 mod recover;
 mod recovery;
+mod retention;
 mod scan;
 mod segment;
+mod segments;
 mod slots;
+mod survey;
 mod tail;
+#[cfg(test)]
+mod trial;
+mod unpack;
 mod window;
 
 pub use chain::{
@@ -68,10 +85,14 @@ pub use chain::{
 pub use commit::{CommitHandle, CommitOutcome, Committer, NotSubmitted};
 pub use cursor::{Cursor, CursorError, MAX_CURSOR_PAYLOAD_BYTES};
 pub use fs::{DiskFs, Fs, FsError, FsFile, OpenMode};
-pub use journal::{Journal, JournalOptions};
+pub use info::{SegmentInfo, SegmentState};
+pub use journal::{Journal, Synced};
 pub use lsn::Lsn;
-pub use queue::{CommitError, CommitPolicy, CommitStats};
+pub use options::{Compression, JournalOptions};
+pub use queue::{CommitError, CommitPolicy, CommitReport, CommitStats};
 pub use reader::{Entry, ReadError, Reader};
 pub use record::MAX_BODY_BYTES;
 pub use recovery::{Damage, Recovery, TornTail};
-pub use segment::{JournalError, SegmentInfo};
+pub use retention::Retention;
+pub use segment::JournalError;
+pub use segments::Segments;

@@ -1,15 +1,20 @@
 //! The bounded queue between those who submit records and the thread that commits them.
 //!
 //! Comes in: records with a callback. Goes out: groups. It holds at most a number of records and a
-//! number of body bytes; beyond either, `push` waits.
+//! number of body bytes; beyond either, `push` waits. Control records have a short queue of their own,
+//! so that they get through while the others wait for room on disk.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::journal::Synced;
 use crate::lsn::Lsn;
 use crate::segment::JournalError;
+
+/// Most control records waiting.
+const CONTROL_RECORDS: usize = 64;
 
 /// When a group is closed, and how much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +61,6 @@ pub enum CommitError {
 pub struct CommitStats {
     /// The last durable place.
     pub durable: Lsn,
-    /// The first place still kept.
-    pub oldest: Lsn,
-    /// Bytes on disk, reserved room included.
-    pub size_bytes: u64,
     /// Syncs made for records.
     pub groups: u64,
     /// Records committed.
@@ -72,20 +73,37 @@ pub struct CommitStats {
     pub is_ended: bool,
 }
 
+/// One sync that made records durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitReport {
+    /// The last durable place.
+    pub durable: Lsn,
+    /// Records made durable.
+    pub records: u64,
+    /// Their body bytes.
+    pub bytes: u64,
+    /// When the sync ended, and how long it took, it alone.
+    pub synced: Synced,
+}
+
 /// What runs once a record is durable, or is known never to be.
 pub(crate) type Done = Box<dyn FnOnce(Result<Lsn, CommitError>) + Send>;
 
 /// A record waiting to be committed.
 pub(crate) struct Item {
+    pub(crate) urgency: Urgency,
     pub(crate) kind: u8,
     pub(crate) body: Vec<u8>,
     pub(crate) done: Done,
 }
 
-/// What one sync is to make durable.
-pub(crate) struct Group {
-    pub(crate) items: VecDeque<Item>,
-    pub(crate) drop_before: Lsn,
+/// Whether a record may wait for room on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// It waits.
+    Ordinary,
+    /// It takes the room kept for such, and overtakes those that wait.
+    Control,
 }
 
 /// Why a record is not taken just now.
@@ -109,11 +127,9 @@ pub(crate) struct Queue {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    control: VecDeque<Item>,
     /// When the oldest waiting record came.
     since: Option<Instant>,
-    drop_before: Lsn,
-    /// How far the committer has been told to drop.
-    dropped_before: Lsn,
     phase: Phase,
     stats: CommitStats,
 }
@@ -142,15 +158,23 @@ impl fmt::Debug for Item {
 impl Slot<'_> {
     /// Puts a record into the queue.
     pub(crate) fn fill(mut self, item: Item) {
-        self.state.bytes += item.body.len();
-        self.state.items.push_back(item);
+        match item.urgency {
+            Urgency::Ordinary => {
+                self.state.bytes += item.body.len();
+                self.state.items.push_back(item);
+            }
+            Urgency::Control => self.state.control.push_back(item),
+        }
         self.state.since.get_or_insert_with(Instant::now);
         self.queue.filled.notify_one();
     }
 }
 
 impl State {
-    fn admits(&self, policy: &CommitPolicy, bytes: usize) -> bool {
+    fn admits(&self, policy: &CommitPolicy, urgency: Urgency, bytes: usize) -> bool {
+        if urgency == Urgency::Control {
+            return self.control.len() < CONTROL_RECORDS;
+        }
         let fits = self.items.len() < policy.queue && self.bytes.saturating_add(bytes) <= policy.queue_bytes;
         fits || self.items.is_empty()
     }
@@ -161,9 +185,8 @@ impl Queue {
         let state = State {
             items: VecDeque::new(),
             bytes: 0,
+            control: VecDeque::new(),
             since: None,
-            drop_before: Lsn::ZERO,
-            dropped_before: Lsn::ZERO,
             phase: Phase::Open,
             stats,
         };
@@ -180,7 +203,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             match &state.phase {
-                Phase::Open if state.admits(&self.policy, item.body.len()) => break,
+                Phase::Open if state.admits(&self.policy, item.urgency, item.body.len()) => break,
                 Phase::Open => {}
                 Phase::Closed => return Err((item, CommitError::Closed)),
                 Phase::Ended(error) => {
@@ -198,17 +221,18 @@ impl Queue {
     pub(crate) fn try_reserve(&self, bytes: usize) -> Result<Slot<'_>, Refusal> {
         let state = self.lock();
         match &state.phase {
-            Phase::Open if state.admits(&self.policy, bytes) => Ok(Slot { queue: self, state }),
+            Phase::Open if state.admits(&self.policy, Urgency::Ordinary, bytes) => Ok(Slot { queue: self, state }),
             Phase::Open => Err(Refusal::Full),
             Phase::Closed => Err(Refusal::Ended(CommitError::Closed)),
             Phase::Ended(error) => Err(Refusal::Ended(error.clone())),
         }
     }
 
-    /// Waits for work and returns it; nothing once the queue is closed and empty.
-    pub(crate) fn next_group(&self) -> Option<Group> {
+    /// Waits for work and returns what one sync is to make durable; nothing once the queue is closed
+    /// and empty.
+    pub(crate) fn next_group(&self) -> Option<VecDeque<Item>> {
         let mut state = self.lock();
-        while state.items.is_empty() && state.drop_before == state.dropped_before {
+        while state.items.is_empty() && state.control.is_empty() {
             if !matches!(state.phase, Phase::Open) {
                 return None;
             }
@@ -217,8 +241,8 @@ impl Queue {
         state = self.gather(state);
         state.bytes = 0;
         state.since = None;
-        state.dropped_before = state.drop_before;
-        let group = Group { items: std::mem::take(&mut state.items), drop_before: state.drop_before };
+        let mut group = std::mem::take(&mut state.control);
+        group.append(&mut state.items);
         self.drained.notify_all();
         Some(group)
     }
@@ -236,21 +260,23 @@ impl Queue {
         state
     }
 
-    /// Waits a while for room on disk, less if something may be dropped, and returns before which
-    /// place; nothing if the queue is closed.
-    pub(crate) fn wait_for_space(&self, patience: Duration) -> Option<Lsn> {
+    /// Waits a while for room on disk, less if control records come, and returns these; nothing if the
+    /// queue is closed.
+    pub(crate) fn wait_for_space(&self, patience: Duration) -> Option<VecDeque<Item>> {
         let mut state = self.lock();
         state.stats.is_waiting_for_space = true;
         let start = Instant::now();
-        while matches!(state.phase, Phase::Open) && state.drop_before == state.dropped_before {
+        while matches!(state.phase, Phase::Open) && state.control.is_empty() {
             let left = patience.saturating_sub(start.elapsed());
             if left.is_zero() {
                 break;
             }
             (state, _) = self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
-        state.dropped_before = state.drop_before;
-        matches!(state.phase, Phase::Open).then_some(state.drop_before)
+        matches!(state.phase, Phase::Open).then(|| {
+            self.drained.notify_all();
+            std::mem::take(&mut state.control)
+        })
     }
 
     /// Notes that there is room again.
@@ -258,11 +284,11 @@ impl Queue {
         self.lock().stats.is_waiting_for_space = false;
     }
 
-    /// Notes a group that was committed; `now` says how the journal stands.
-    pub(crate) fn record(&self, now: CommitStats, records: u64, bytes: u64) {
+    /// Notes a group that was committed.
+    pub(crate) fn record(&self, durable: Lsn, records: u64, bytes: u64) {
         let mut state = self.lock();
         let stats = &mut state.stats;
-        (stats.durable, stats.oldest, stats.size_bytes) = (now.durable, now.oldest, now.size_bytes);
+        stats.durable = durable;
         stats.groups += u64::from(records > 0);
         stats.records += records;
         stats.bytes += bytes;
@@ -271,12 +297,6 @@ impl Queue {
     pub(crate) fn stats(&self) -> CommitStats {
         let state = self.lock();
         CommitStats { is_ended: matches!(state.phase, Phase::Ended(_)), ..state.stats }
-    }
-
-    pub(crate) fn drop_before(&self, lsn: Lsn) {
-        let mut state = self.lock();
-        state.drop_before = state.drop_before.max(lsn);
-        self.filled.notify_one();
     }
 
     /// Takes nothing new from now on.
@@ -295,7 +315,8 @@ impl Queue {
         if !matches!(state.phase, Phase::Ended(_)) {
             state.phase = Phase::Ended(error.clone());
         }
-        let items = std::mem::take(&mut state.items);
+        let mut items = std::mem::take(&mut state.control);
+        items.append(&mut state.items);
         state.bytes = 0;
         drop(state);
         self.drained.notify_all();

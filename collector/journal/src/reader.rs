@@ -9,13 +9,16 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::content::Content;
+use crate::floor::read_floor;
 use crate::fs::{DiskFs, Fs, FsError, OpenMode};
+use crate::header::{HeaderFault, LATEST_VERSION, SegmentHeader};
 use crate::lsn::Lsn;
 use crate::mark::{Mark, MarkReader};
 use crate::record::Salt;
 use crate::recovery::Damage;
 use crate::scan::{Found, SegmentScan, Step};
-use crate::segment::{SegmentHeader, list_segments, segment_path};
+use crate::segment::{list_segments, segment_path};
 
 /// How often a segment may vanish between being listed and being opened.
 const OPEN_ATTEMPTS: usize = 8;
@@ -44,6 +47,14 @@ pub enum ReadError {
     /// Records that were acknowledged cannot be read; [`Reader::skip_damage`] goes on behind them.
     #[error("records {} to {} are lost: {} is damaged at byte {}", .0.from, .0.to, .0.segment.display(), .0.offset)]
     Damaged(Damage),
+    /// A segment was written by a release this one does not know.
+    #[error("segment {} has version {got}, this release reads {LATEST_VERSION}", path.display())]
+    Version {
+        /// The segment.
+        path: PathBuf,
+        /// Its version.
+        got: u16,
+    },
     /// The directory now holds another journal than the one that was opened.
     #[error("journal in {} has been replaced by another", dir.display())]
     Replaced {
@@ -113,7 +124,10 @@ impl<F: Fs> Reader<F> {
         };
         let mark = mark_file.read()?.ok_or_else(no_journal)?;
         let oldest = list_segments(&fs, dir)?.first().copied().unwrap_or(mark.durable.next());
-        Ok(Self { fs, dir: dir.to_path_buf(), mark_file, mark, wanted: oldest, current: None, damage: None })
+        // What lies below the floor is on its way out. What is missing from it on is lost, and reading
+        // begins with saying so.
+        let wanted = read_floor(&fs, dir, &mark.uuid)?.unwrap_or(oldest);
+        Ok(Self { fs, dir: dir.to_path_buf(), mark_file, mark, wanted, current: None, damage: None })
     }
 
     /// Moves to a place: the next record returned is the one there, or the first one to come if it
@@ -125,7 +139,7 @@ impl<F: Fs> Reader<F> {
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         let wanted = lsn.max(Lsn::FIRST);
         let firsts = list_segments(&self.fs, &self.dir)?;
-        let oldest = firsts.first().copied().unwrap_or(self.mark.durable.next());
+        let oldest = self.oldest_of(&firsts)?;
         if wanted < oldest {
             return Err(ReadError::Dropped { wanted, oldest });
         }
@@ -133,6 +147,9 @@ impl<F: Fs> Reader<F> {
         // Forward in the same segment the walk just goes on.
         let is_ahead = |current: &Current<F::File>| holder == Some(current.first) && wanted >= current.scan.expected;
         self.current = self.current.take().filter(is_ahead);
+        if let Some(current) = &mut self.current {
+            current.scan.skip_towards(wanted);
+        }
         self.damage = None;
         self.wanted = wanted;
         Ok(())
@@ -181,7 +198,15 @@ impl<F: Fs> Reader<F> {
     /// # Errors
     /// [`ReadError::File`].
     pub fn oldest(&self) -> Result<Lsn, ReadError> {
-        Ok(list_segments(&self.fs, &self.dir)?.first().copied().unwrap_or(self.mark.durable.next()))
+        let firsts = list_segments(&self.fs, &self.dir)?;
+        self.oldest_of(&firsts)
+    }
+
+    /// Returns the first place kept: what the journal says, or else where the first segment begins. To
+    /// be asked after listing segments: the floor is raised before anything below it goes.
+    fn oldest_of(&self, firsts: &[Lsn]) -> Result<Lsn, ReadError> {
+        let floor = read_floor(&self.fs, &self.dir, &self.mark.uuid)?;
+        Ok(floor.or(firsts.first().copied()).unwrap_or(self.mark.durable.next()))
     }
 
     fn refresh(&mut self) -> Result<(), ReadError> {
@@ -230,9 +255,10 @@ impl<F: Fs> Reader<F> {
     fn enter(&mut self) -> Result<(), ReadError> {
         for _ in 0..OPEN_ATTEMPTS {
             let firsts = list_segments(&self.fs, &self.dir)?;
-            let oldest = firsts.first().copied().unwrap_or(self.mark.durable.next());
             let Some(first) = firsts.iter().copied().rfind(|first| *first <= self.wanted) else {
-                return Err(ReadError::Dropped { wanted: self.wanted, oldest });
+                let path = segment_path(&self.dir, self.wanted);
+                let to = firsts.first().copied().unwrap_or(self.mark.durable.next()).previous();
+                return Err(self.lose(&firsts, to, path, 0, false)?);
             };
             let path = segment_path(&self.dir, first);
             match self.fs.open(&path, OpenMode::Read).map_err(FsError::on("open", &path)) {
@@ -249,13 +275,17 @@ impl<F: Fs> Reader<F> {
         let path = segment_path(&self.dir, first);
         match SegmentHeader::read(&file).map_err(FsError::on("read", &path))? {
             Ok(header) if header.first == first && header.uuid == self.mark.uuid => {
-                let scan = SegmentScan::new(file, Salt::new(&self.mark.uuid), first);
+                let salt = Salt::new(&self.mark.uuid);
+                let content = Content::open(file, header.form, salt).map_err(FsError::on("read", &path))?;
+                let mut scan = SegmentScan::new(content, salt, first);
+                scan.skip_towards(self.wanted);
                 self.current = Some(Current { first, scan });
                 Ok(())
             }
+            Err(HeaderFault::Version(got)) => Err(ReadError::Version { path, got }),
             _ => {
                 let to = last_before_next(firsts, first).unwrap_or(self.mark.durable);
-                Err(self.lose(to, path, 0, false))
+                Err(self.lose(firsts, to, path, 0, false)?)
             }
         }
     }
@@ -277,19 +307,28 @@ impl<F: Fs> Reader<F> {
         let limit = final_bytes(&self.mark, current).min(len);
         match current.scan.find_next(limit).map_err(FsError::on("read", &path))? {
             Some(lsn) if lsn <= self.wanted => Ok(()),
-            Some(lsn) => Err(self.lose(lsn.previous(), path, offset, true)),
-            None if firsts.first().is_some_and(|oldest| *oldest > self.wanted) => {
-                self.current = None;
-                Ok(())
-            }
-            None => Err(self.lose(last.unwrap_or(self.mark.durable), path, offset, false)),
+            Some(lsn) => Err(self.lose(&firsts, lsn.previous(), path, offset, true)?),
+            None => Err(self.lose(&firsts, last.unwrap_or(self.mark.durable), path, offset, false)?),
         }
     }
 
-    fn lose(&mut self, to: Lsn, segment: PathBuf, offset: u64, is_passed: bool) -> ReadError {
-        let damage = Damage { from: self.wanted, to: to.max(self.wanted), segment, offset };
+    /// Says that the record wanted and those up to `to` are not to be had: dropped, or else damaged.
+    fn lose(
+        &mut self,
+        firsts: &[Lsn],
+        to: Lsn,
+        segment: PathBuf,
+        offset: u64,
+        is_passed: bool,
+    ) -> Result<ReadError, ReadError> {
+        let (wanted, oldest) = (self.wanted, self.oldest_of(firsts)?);
+        if wanted < oldest {
+            self.current = None;
+            return Ok(ReadError::Dropped { wanted, oldest });
+        }
+        let damage = Damage { from: wanted, to: to.max(wanted), segment, offset };
         self.damage = Some(Lost { damage: damage.clone(), is_passed });
-        ReadError::Damaged(damage)
+        Ok(ReadError::Damaged(damage))
     }
 }
 

@@ -40,6 +40,11 @@ impl Salt {
     pub(crate) fn new(uuid: &[u8; 16]) -> Self {
         Self(crc32c::crc32c(uuid))
     }
+
+    /// Returns the checksum of bytes in parts.
+    pub(crate) fn checksum(self, parts: &[&[u8]]) -> u32 {
+        parts.iter().fold(self.0, |crc, part| crc32c::crc32c_append(crc, part))
+    }
 }
 
 impl RecordHeader {
@@ -89,9 +94,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, salt: Salt, lsn: Lsn, durable: Lsn, kind
 }
 
 fn checksum(salt: Salt, header: &RecordHeader, body: &[u8]) -> u32 {
-    let crc = crc32c::crc32c_append(salt.0, &length_bytes(header));
-    let crc = crc32c::crc32c_append(crc, &place_bytes(header));
-    crc32c::crc32c_append(crc, body)
+    salt.checksum(&[&length_bytes(header), &place_bytes(header), body])
 }
 
 fn length_bytes(header: &RecordHeader) -> [u8; 4] {

@@ -12,8 +12,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::fs::{Fs, FsError, FsFile, OpenMode};
-use crate::segment::read_full;
+use crate::fs::{Fs, FsError, FsFile, OpenMode, read_full};
 
 const MAGIC: u32 = u32::from_le_bytes(*b"CSL1");
 const HEADER_BYTES: usize = 24;

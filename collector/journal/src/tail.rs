@@ -45,8 +45,9 @@ pub(crate) enum Rest {
     },
 }
 
-/// Walks the last segment of `len` bytes; `marked` is the place the durable mark names.
-pub(crate) fn examine<H: FsFile>(scan: &mut SegmentScan<H>, len: u64, marked: Lsn) -> io::Result<Tail> {
+/// Walks the last segment; `marked` is the last place that was surely on disk.
+pub(crate) fn examine<H: FsFile>(scan: &mut SegmentScan<H>, marked: Lsn) -> io::Result<Tail> {
+    let len = scan.len()?;
     while let Step::Record(_) = scan.step(len)? {}
     let (end, next) = (scan.offset, scan.expected);
     let litter = scan.litter(len)?;

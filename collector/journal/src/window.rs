@@ -1,4 +1,4 @@
-//! Buffered reads of one file: a window of its bytes that moves forward.
+//! Buffered reads of one segment: a window of its bytes that moves forward.
 //!
 //! A record costs no system call of its own; the file is read a quarter of a megabyte at a time,
 //! more only for a record that is longer. Bytes are read once and kept, so a reader must not ask
@@ -6,6 +6,7 @@
 
 use std::io;
 
+use crate::content::Content;
 use crate::fs::FsFile;
 
 /// How much is read at a time: enough to make the system calls vanish, small beside a cache.
@@ -14,24 +15,30 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// A window longer than this is given back once it is not needed.
 const KEPT_BYTES: usize = 2 << 20;
 
-/// A window of a file's bytes.
+/// A window of a segment's bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     bytes: Vec<u8>,
-    /// Where in the file the window begins.
+    /// Where in the segment the window begins.
     base: u64,
     filled: usize,
 }
 
 impl Window {
     /// Makes the bytes from `offset` on available, at least `need` of them unless `limit` or the
-    /// file's end comes first, and returns them all.
-    pub(crate) fn from<H: FsFile>(&mut self, file: &H, offset: u64, need: usize, limit: u64) -> io::Result<&[u8]> {
+    /// end comes first, and returns them all.
+    pub(crate) fn from<H: FsFile>(
+        &mut self,
+        content: &mut Content<H>,
+        offset: u64,
+        need: usize,
+        limit: u64,
+    ) -> io::Result<&[u8]> {
         let have = self.available(offset);
         let room = usize::try_from(limit.saturating_sub(offset)).unwrap_or(usize::MAX);
         if have < need.min(room) {
             self.shift(offset, have);
-            self.fill(file, need.max(CHUNK_BYTES).min(room))?;
+            self.fill(content, need.max(CHUNK_BYTES).min(room))?;
         }
         let start = self.position(offset).unwrap_or(self.filled);
         let bytes = self.bytes.get(start..self.filled).unwrap_or_default();
@@ -60,7 +67,7 @@ impl Window {
         self.base = offset;
     }
 
-    fn fill<H: FsFile>(&mut self, file: &H, want: usize) -> io::Result<()> {
+    fn fill<H: FsFile>(&mut self, content: &mut Content<H>, want: usize) -> io::Result<()> {
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         } else if self.bytes.len() > KEPT_BYTES && want <= CHUNK_BYTES {
@@ -69,7 +76,7 @@ impl Window {
             self.bytes.shrink_to_fit();
         }
         while let Some(room) = self.bytes.get_mut(self.filled..want).filter(|room| !room.is_empty()) {
-            match file.read_at(room, self.base + self.filled as u64)? {
+            match content.read_at(room, self.base + self.filled as u64)? {
                 0 => break,
                 count => self.filled += count,
             }

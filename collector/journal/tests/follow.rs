@@ -1,4 +1,5 @@
-//! A reader in one process follows a writer in another, which is then killed.
+//! A reader in one process follows a writer in another, which compresses its segments meanwhile and is
+//! then killed.
 
 #![expect(clippy::unwrap_used, reason = "the functions here are tests or part of one")]
 
@@ -8,11 +9,12 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use canh_journal::{Journal, JournalOptions, Lsn, ReadError, Reader};
+use canh_journal::{Compression, Journal, JournalOptions, Lsn, ReadError, Reader, SegmentState};
 
 /// Names the directory for the process that writes.
 const WRITER: &str = "CANH_JOURNAL_TEST_WRITER";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 256 << 10 };
+const OPTIONS: JournalOptions =
+    JournalOptions { segment_bytes: 64 << 10, reserve_bytes: 0, compression: Compression::Zstd { level: 1 } };
 /// Enough for the reader to go over several segments.
 const RECORDS: u64 = 3_000;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,6 +28,8 @@ fn body(lsn: u64) -> Vec<u8> {
 fn writer_process() {
     let Some(dir) = env::var_os(WRITER) else { return };
     let (mut journal, _) = Journal::open(Path::new(&dir), OPTIONS).unwrap();
+    let segments = journal.sealed();
+    thread::spawn(move || while segments.compress_next(&|| true).is_ok() {});
     for lsn in 1.. {
         assert_eq!(journal.append(1, &body(lsn)).unwrap(), Lsn(lsn));
         if lsn % 20 == 0 {
@@ -52,6 +56,8 @@ fn reader_follows_another_process_and_nothing_it_saw_is_gone_when_that_is_killed
     let (journal, recovery) = Journal::open(dir.path(), OPTIONS).unwrap();
     assert!(recovery.is_whole(), "{recovery:?}");
     assert!(journal.durable().unwrap() >= last);
+    let states = journal.sealed().list().into_iter().map(|segment| segment.state);
+    assert!(states.filter(|state| *state == SegmentState::Compressed).count() > 3, "both forms were read");
     let mut reader = Reader::open(dir.path()).unwrap();
     let mut seen = Lsn::ZERO;
     while let Some(entry) = reader.next().unwrap() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use canh_event::{
     BatchBuilder, Epoch, EventBatch, RecordBatch, RecordSequence, Source, StoredBatch, StreamName, Timestamp,
 };
-use canh_fuzz::{MemoryFs, parse_lines, slot};
+use canh_fuzz::{MemoryFs, OPTIONS, parse_lines, slot};
 use canh_journal::{Fs, FsFile, Journal, JournalOptions, OpenMode};
 use canh_parse::Parser;
 use canh_wire::{
@@ -212,8 +212,7 @@ fn identities(seeds: &Seeds) {
 
 fn journal(seeds: &Seeds) {
     let (files, dir) = (MemoryFs::default(), Path::new("/journal"));
-    let options = JournalOptions { segment_bytes: 16 << 10 };
-    let (mut journal, _) = Journal::open_on(files.clone(), dir, options).expect("memory does not fail");
+    let (mut journal, _) = Journal::open_on(files.clone(), dir, OPTIONS).expect("memory does not fail");
     for body in [b"first".as_slice(), b"", &[0x5a; 100]] {
         journal.append(1, body).expect("memory does not fail");
         journal.sync().expect("memory does not fail");
@@ -228,6 +227,10 @@ fn journal(seeds: &Seeds) {
         bytes.extend_from_slice(&segment);
         seeds.write("journal_segment", name, &bytes);
     }
+    packed(seeds);
+    marks(seeds);
+    seeds.write("journal_chain", "touched", b"\x02\x05first\x02\x06second\x00\x07foreign\x02\x05third");
+    seeds.write("journal_chain", "compressed", &[[2 + 4, 255].as_slice(), &[b'x'; 255]].concat().repeat(3));
     let mut value = 7_u64.to_le_bytes().to_vec();
     value.extend_from_slice(b"offset 812");
     seeds.write("cursor", "mended", &[&[1, 255], value.as_slice()].concat());
@@ -235,6 +238,40 @@ fn journal(seeds: &Seeds) {
     let second = slot(4, &value);
     let split = u8::try_from(first.len()).expect("a short slot");
     seeds.write("cursor", "two-slots", &[&[0, split], first.as_slice(), &second].concat());
+}
+
+/// A compressed segment of three records, whole and without its end.
+fn packed(seeds: &Seeds) {
+    let (files, dir) = (MemoryFs::default(), Path::new("/journal"));
+    let options = JournalOptions { segment_bytes: 600, ..OPTIONS };
+    let (mut journal, _) = Journal::open_on(files.clone(), dir, options).expect("memory does not fail");
+    for body in [[b'a'; 150], [b'b'; 150], [b'c'; 150], [b'd'; 150]] {
+        journal.append(1, &body).expect("memory does not fail");
+        journal.sync().expect("memory does not fail");
+    }
+    journal.sealed().compress_next(&|| true).expect("memory does not fail").expect("it gets shorter");
+    let file = files.open(&dir.join("00000000000000000001.seg"), OpenMode::Read).expect("the first segment");
+    let mut segment = vec![0; 600];
+    let count = file.read_at(&mut segment, 0).expect("memory does not fail");
+    let body = &segment[64..count];
+    for (name, body) in [("whole", body), ("without-seal", &body[..body.len() - 48])] {
+        seeds.write("journal_packed", name, &[[1, 3].as_slice(), body].concat());
+    }
+}
+
+/// Marks that fit the target's journal and floors on and off its segments.
+fn marks(seeds: &Seeds) {
+    let mark = |durable: u64| {
+        let numbers = [durable, 5, 64 + 2 * 6_024].map(u64::to_le_bytes).concat();
+        [[7; 16].as_slice(), &numbers].concat()
+    };
+    let floor = |lsn: u64| [[7; 16].as_slice(), &lsn.to_le_bytes()].concat();
+    for (name, durable, lsn) in [("right", 6, 1), ("dropped", 6, 3), ("between", 6, 4), ("ahead", 60, 50)] {
+        let marks = [mark(durable - 1), mark(durable)].concat();
+        let length = u8::try_from(marks.len()).expect("a short mark");
+        let bytes = [[3, length].as_slice(), &marks, &floor(1), &floor(lsn)].concat();
+        seeds.write("journal_mark", name, &bytes);
+    }
 }
 
 /// The first packets of each capture.

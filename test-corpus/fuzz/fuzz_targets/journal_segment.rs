@@ -9,18 +9,17 @@
 
 use std::path::Path;
 
-use canh_fuzz::{MemoryFs, SEGMENT_HEADER_BYTES, mend_records, segment_header, slot};
-use canh_journal::{Journal, JournalOptions, Reader};
+use canh_fuzz::{MemoryFs, SEGMENT_HEADER_BYTES, mend_records, read_all, segment_header, slot, write_on};
+use canh_journal::Reader;
 
 const UUID: [u8; 16] = [7; 16];
 const SEGMENT: &str = "00000000000000000001.seg";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 16 << 10 };
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((&[mode, durable, end_low, end_high], rest)) = bytes.split_first_chunk::<4>() else { return };
     let mut segment = rest.to_vec();
     if mode % 2 == 1 && segment.len() >= SEGMENT_HEADER_BYTES {
-        segment[..SEGMENT_HEADER_BYTES].copy_from_slice(&segment_header(UUID, 1));
+        segment[..SEGMENT_HEADER_BYTES].copy_from_slice(&segment_header(1, UUID, 1));
         mend_records(UUID, &mut segment[SEGMENT_HEADER_BYTES..]);
     }
     let mut mark = UUID.to_vec();
@@ -41,38 +40,3 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     }
     write_on(&files, dir);
 });
-
-/// Reads to the end, over whatever damage there is, and returns the last record's body.
-fn read_all(mut reader: Reader<MemoryFs>) -> Option<Vec<u8>> {
-    let (mut last, mut body) = (None, None);
-    loop {
-        match reader.next() {
-            Ok(Some(entry)) => {
-                assert!(last < Some(entry.lsn), "places only go up");
-                last = Some(entry.lsn);
-                body = Some(entry.body.to_vec());
-            }
-            Ok(None) => return body,
-            Err(_) => {
-                let before = reader.position();
-                let Some(damage) = reader.skip_damage() else { return body };
-                assert!(damage.from <= damage.to && reader.position() > before, "damage is left behind");
-            }
-        }
-    }
-}
-
-fn write_on(files: &MemoryFs, dir: &Path) {
-    let Ok((mut journal, _)) = Journal::open_on(files.clone(), dir, OPTIONS) else { return };
-    if journal.append(1, b"after").is_err() {
-        return;
-    }
-    let synced = journal.sync().expect("memory does not fail");
-    assert_eq!(journal.durable(), Some(synced));
-    drop(journal);
-    let reader = Reader::open_on(files.clone(), dir).expect("a writer has been there");
-    assert_eq!(read_all(reader).as_deref(), Some(b"after".as_slice()), "what was synced is read");
-    let (journal, recovery) = Journal::open_on(files.clone(), dir, OPTIONS).expect("it was opened before");
-    assert!(recovery.torn.is_none(), "a journal that was closed has no torn tail");
-    assert_eq!(journal.durable(), Some(synced));
-}

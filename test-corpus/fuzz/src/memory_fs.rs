@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use canh_journal::{Fs, FsFile, OpenMode};
 
@@ -78,6 +79,10 @@ impl Fs for MemoryFs {
 
     fn random(&self) -> Result<[u8; 16]> {
         Ok([7; 16])
+    }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_795_000_000)
     }
 }
 

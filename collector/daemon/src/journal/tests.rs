@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use canh_event::{Epoch, RecordSequence, Timestamp};
+use canh_journal::Retention;
 use canh_service::config::Settings;
 use canh_service::metrics::Metrics as Registry;
 use canh_service::signals::Shutdown;
@@ -25,6 +26,10 @@ fn config(dir: &Path) -> Config {
     );
     let settings: Settings = SCHEMA.parse(&dir.join("x.toml"), &text).unwrap();
     Config::new(&dir.join("x.toml"), &settings).unwrap()
+}
+
+fn bound(max_bytes: u64) -> Retention {
+    Retention { max_bytes: Some(max_bytes), max_age: None }
 }
 
 struct Opened {
@@ -72,7 +77,7 @@ impl Opened {
     /// Ends in order: the keeper writes the marks once more.
     fn end_in_order(self) {
         let OpenJournal { commit, thread, settled, kept } = self.journal;
-        let keeper = Keeper::new(commit, settled, kept, 64 << 20, self.streams, self.metrics);
+        let keeper = Keeper::new(commit, settled, kept, bound(64 << 20), self.streams, self.metrics);
         let (stop, stopped) = std::sync::mpsc::channel();
         drop(stop);
         keeper.run(&stopped);
@@ -157,16 +162,18 @@ fn a_journal_past_its_bound_loses_its_oldest_segments_and_no_mark() {
         receiver.recv().unwrap();
     }
     let OpenJournal { commit, thread, settled, kept } = first.journal;
-    let journal_dir = kept.dir.clone();
-    let mut keeper = Keeper::new(commit.clone(), settled, kept, 3 << 20, first.streams, first.metrics);
+    let (oldest, dropped) = (first.metrics.journal_oldest.clone(), first.metrics.journal_dropped_segments.clone());
+    let mut keeper = Keeper::new(commit, settled, kept, bound(20 << 20), first.streams, first.metrics);
+    keeper.tick();
+    assert_eq!(dropped.get(), 0, "the marks are not kept yet, so everything is still needed");
     keeper.keep_marks();
     keeper.tick();
+    assert!(dropped.get() > 0);
+    keeper.tick();
     drop(keeper);
-    // What is to be dropped is dropped with the next record.
-    commit.submit(99, vec![], |result| assert!(result.is_ok()));
-    drop(commit);
     thread.join().unwrap().unwrap();
-    let reader = Reader::open(&journal_dir).unwrap();
+    let reader = Reader::open(&dir.path().join("state/journal")).unwrap();
+    assert_eq!(u64::try_from(oldest.get()).unwrap(), reader.oldest().unwrap().0, "it is shown");
     assert!(reader.oldest().unwrap() > Lsn(3), "{}", reader.oldest().unwrap());
     let second = open_in(dir.path());
     assert_eq!(second.marks(), [10]);

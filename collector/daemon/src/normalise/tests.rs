@@ -25,7 +25,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(dir.path(), JournalOptions { segment_bytes: 1 << 20 }).unwrap();
+        let (journal, _) =
+            Journal::open(dir.path(), JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::DEFAULT }).unwrap();
         let (commit, _) = Committer::spawn(journal, CommitPolicy::default()).unwrap();
         let metrics = Metrics::register(&Registry::new("test", "0").unwrap()).unwrap();
         let (trigger, _) = Shutdown::new();

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod agent;
+mod faults;
 mod process;
 
 use std::sync::Arc;

@@ -169,6 +169,11 @@ impl Collector {
         Ok(())
     }
 
+    /// Returns the number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name.
     #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {

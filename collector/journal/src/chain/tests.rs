@@ -2,7 +2,7 @@ use super::*;
 use crate::fs::fake::{Crash, FakeFs};
 
 const DIR: &str = "/ledger";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 300 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 300, ..JournalOptions::DEFAULT };
 
 fn journal(fs: &FakeFs) -> Journal<FakeFs> {
     Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS).unwrap().0

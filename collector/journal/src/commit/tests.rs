@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::fs::fake::FakeFs;
-use crate::journal::JournalOptions;
+use crate::options::JournalOptions;
 use crate::reader::Reader;
 
 const DIR: &str = "/journal";
@@ -13,7 +13,9 @@ const NEVER: Duration = Duration::from_secs(3_600);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn journal(fs: &FakeFs) -> Journal<FakeFs> {
-    Journal::open_on(fs.clone(), Path::new(DIR), JournalOptions { segment_bytes: 4_000 }).unwrap().0
+    Journal::open_on(fs.clone(), Path::new(DIR), JournalOptions { segment_bytes: 4_000, ..JournalOptions::DEFAULT })
+        .unwrap()
+        .0
 }
 
 fn policy(queue: usize, max_wait: Duration) -> CommitPolicy {
@@ -110,6 +112,7 @@ fn full_disk_makes_everybody_wait_and_refuses_nobody() {
     }
     filled.sync().unwrap();
     fs.set_capacity(Some(0));
+    let segments = filled.sealed();
     let (handle, _thread) = Committer::spawn(filled, policy(2, NEVER)).unwrap();
     let answers = submit(&handle, &[&[2; 3_000], &[3; 10]]);
     let start = Instant::now();
@@ -118,12 +121,63 @@ fn full_disk_makes_everybody_wait_and_refuses_nobody() {
         thread::yield_now();
     }
     assert!(answers.try_recv().is_err(), "nobody is answered meanwhile");
+    assert_eq!(segments.drop_before(Lsn(3)).unwrap(), 2, "segments can be dropped meanwhile");
     fs.set_capacity(None);
-    handle.drop_before(Lsn(3));
     assert_eq!(next(&answers).unwrap(), Lsn(5));
     assert_eq!(next(&answers).unwrap(), Lsn(6));
     assert!(!handle.stats().is_waiting_for_space);
-    assert_eq!(handle.stats().oldest, Lsn(3), "what was to be dropped is dropped");
+    assert_eq!(segments.oldest(), Lsn(3));
+}
+
+#[test]
+fn the_default_policy_closes_a_group_at_a_mebibyte_or_after_a_few_milliseconds() {
+    let policy = CommitPolicy::default();
+    assert_eq!(policy.max_bytes, 1 << 20);
+    assert!((2..=5).contains(&policy.max_wait.as_millis()));
+}
+
+#[test]
+fn every_sync_is_told_with_what_it_made_durable() {
+    let fs = FakeFs::default();
+    fs.set_now(77);
+    let (reports, reported) = mpsc::channel();
+    let observe = move |report: &CommitReport| reports.send(*report).unwrap();
+    let (handle, _thread) = Committer::spawn_observed(journal(&fs), policy(2, NEVER), observe).unwrap();
+    let answers = submit(&handle, &[b"a", b"bc"]);
+    assert_eq!((next(&answers).unwrap(), next(&answers).unwrap()), (Lsn(1), Lsn(2)));
+    let CommitReport { durable, records, bytes, synced } = reported.recv_timeout(DEADLINE).unwrap();
+    assert_eq!((durable, records, bytes), (Lsn(2), 2, 3));
+    assert_eq!(synced.at, std::time::UNIX_EPOCH + Duration::from_secs(77));
+    assert!(reported.try_recv().is_err(), "one sync, told once");
+}
+
+/// A journal of two segments on a disk that is full but for the room kept for control records.
+fn full_but_for_the_reserve(fs: &FakeFs) -> Journal<FakeFs> {
+    let options = JournalOptions { segment_bytes: 4_000, reserve_bytes: 1_000, ..JournalOptions::DEFAULT };
+    let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), options).unwrap();
+    journal.append(1, &[1; 3_900]).unwrap();
+    fs.set_capacity(Some(0));
+    journal
+}
+
+#[test]
+fn control_records_get_through_while_others_wait_for_room() {
+    let fs = FakeFs::default();
+    let (handle, _thread) = Committer::spawn(full_but_for_the_reserve(&fs), policy(1, NEVER)).unwrap();
+    let ordinary = submit(&handle, &[&[2; 500]]);
+    let (answers, control) = mpsc::channel();
+    for body in [[3; 300], [4; 300]] {
+        let answers = answers.clone();
+        handle.submit_control(9, body.to_vec(), move |answer| drop(answers.send(answer)));
+    }
+    assert_eq!((next(&control).unwrap(), next(&control).unwrap()), (Lsn(2), Lsn(3)));
+    assert!(ordinary.try_recv().is_err() && handle.stats().is_waiting_for_space);
+    // The third does not fit the room kept any more, and waits as all others do.
+    handle.submit_control(9, vec![5; 600], move |answer| drop(answers.send(answer)));
+    fs.set_capacity(None);
+    let mut rest = [next(&ordinary).unwrap(), next(&control).unwrap()];
+    rest.sort();
+    assert_eq!(rest, [Lsn(4), Lsn(5)]);
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //!
 //! It keeps for every file what a running system sees and what the disk has, with the writes
 //! between the two; likewise for names. A crash keeps the disk and, as told, none, all or a random
-//! part of the rest: of writes any 512-byte sectors, of names the first few changes. It can stop
-//! after the Nth change, fail the Nth sync the way Linux does, and be full.
+//! part of the rest: of writes any 512-byte sectors, of names the first few changes or any of them. It
+//! can stop after the Nth change, fail the Nth sync the way Linux does, fail the Nth call whatever it
+//! is, and be full.
 
 #![expect(clippy::cast_possible_truncation, reason = "a test's numbers are small")]
 
@@ -12,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Fs, FsFile, OpenMode};
 
@@ -50,8 +52,11 @@ struct State {
     stop_after: Option<u64>,
     syncs: u64,
     fail_sync: Option<u64>,
+    calls: u64,
+    fail_call: Option<u64>,
     capacity: Option<u64>,
     random: u64,
+    now: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -137,18 +142,23 @@ impl NameChange {
 }
 
 impl State {
-    /// Counts a change; an error if the power is off.
+    /// Counts a call that changes something; an error if the power is off or this call is to fail.
     fn change(&mut self) -> io::Result<()> {
-        self.check_power()?;
+        self.call()?;
         self.changes += 1;
         Ok(())
     }
 
-    fn check_power(&self) -> io::Result<()> {
-        match self.stop_after {
-            Some(last) if self.changes >= last => Err(io::Error::other("the power is off")),
-            _ => Ok(()),
+    /// Counts a call; an error if the power is off or this call is to fail.
+    fn call(&mut self) -> io::Result<()> {
+        if self.stop_after.is_some_and(|last| self.changes >= last) {
+            return Err(io::Error::other("the power is off"));
         }
+        self.calls += 1;
+        if self.fail_call == Some(self.calls) {
+            return Err(io::Error::other("the call failed"));
+        }
+        Ok(())
     }
 
     fn rename(&mut self, change: NameChange) {
@@ -175,6 +185,16 @@ impl FakeFs {
         self.state().syncs
     }
 
+    /// Returns how many calls were made, readings included.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// Lets the Nth call fail, and no other. A write that fails has written half.
+    pub(crate) fn fail_call(&self, number: u64) {
+        self.state().fail_call = Some(number);
+    }
+
     /// Lets every call fail once that many changes have been made.
     pub(crate) fn stop_after(&self, changes: u64) {
         self.state().stop_after = Some(changes);
@@ -184,6 +204,11 @@ impl FakeFs {
     /// will be, and looks as if it had been.
     pub(crate) fn fail_sync(&self, after: u64) {
         self.state().fail_sync = Some(after);
+    }
+
+    /// Sets the clock, in seconds since 1970.
+    pub(crate) fn set_now(&self, secs: u64) {
+        self.state().now = Duration::from_secs(secs);
     }
 
     /// Bounds the bytes that files may reserve.
@@ -207,15 +232,28 @@ impl FakeFs {
             }
             inodes.push(Inode { seen: bytes.clone(), disk: bytes, ..Inode::default() });
         }
-        let kept = match crash {
-            Crash::Lost => 0,
-            Crash::Kept => state.name_changes.len(),
-            Crash::Mixed(_) => dice.roll(state.name_changes.len() as u64 + 1) as usize,
-        };
+        let count = state.name_changes.len();
+        let prefix = dice.roll(count as u64 + 1) as usize;
         let mut names = state.disk_names.clone();
-        state.name_changes[..kept].iter().for_each(|change| change.apply(&mut names));
-        let after =
-            State { inodes, names: names.clone(), disk_names: names, random: state.random + 1, ..State::default() };
+        for (number, change) in state.name_changes.iter().enumerate() {
+            let is_kept = match crash {
+                Crash::Lost => false,
+                Crash::Kept => true,
+                Crash::Mixed(seed) if seed % 2 == 0 => number < prefix,
+                Crash::Mixed(_) => dice.roll(2) == 0,
+            };
+            if is_kept {
+                change.apply(&mut names);
+            }
+        }
+        let after = State {
+            inodes,
+            names: names.clone(),
+            disk_names: names,
+            random: state.random + 1,
+            now: state.now,
+            ..State::default()
+        };
         Self(Arc::new(Mutex::new(after)))
     }
 
@@ -266,19 +304,19 @@ impl Fs for FakeFs {
     type File = FakeFile;
 
     fn create_dir(&self, _: &Path) -> io::Result<()> {
-        self.state().check_power()
+        self.state().call()
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.state();
-        state.check_power()?;
+        let mut state = self.state();
+        state.call()?;
         let in_dir = state.names.keys().filter(|path| path.parent() == Some(dir));
         Ok(in_dir.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
     }
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<FakeFile> {
         let mut state = self.state();
-        state.check_power()?;
+        state.call()?;
         let inode = match (state.names.get(path).copied(), mode) {
             (Some(inode), OpenMode::CreateEmpty) => {
                 state.change()?;
@@ -329,6 +367,10 @@ impl Fs for FakeFs {
         state.random += 1;
         Ok([state.random as u8; 16])
     }
+
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + self.state().now
+    }
 }
 
 impl FakeFile {
@@ -344,8 +386,8 @@ impl FakeFile {
 
 impl FsFile for FakeFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let state = self.fs.state();
-        state.check_power()?;
+        let mut state = self.fs.state();
+        state.call()?;
         let bytes = state.inodes[self.inode].seen.get(offset as usize..).unwrap_or_default();
         let count = bytes.len().min(buffer.len());
         buffer[..count].copy_from_slice(&bytes[..count]);
@@ -353,14 +395,22 @@ impl FsFile for FakeFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change(Change::Write(offset as usize, bytes.to_vec()))
+        let done = self.change(Change::Write(offset as usize, bytes.to_vec()));
+        if done.is_err() && self.fs.state().stop_after.is_none() {
+            // This call alone is to fail: the next one would pass.
+            self.change(Change::Write(offset as usize, bytes[..bytes.len() / 2].to_vec()))?;
+        }
+        done
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.fs.state();
-        state.change()?;
+        let called = state.change();
+        if called.is_err() && state.stop_after.is_some() {
+            return called;
+        }
         state.syncs += 1;
-        let is_failing = state.fail_sync.is_some_and(|after| state.syncs == after + 1);
+        let is_failing = called.is_err() || state.fail_sync.is_some_and(|after| state.syncs == after + 1);
         let inode = &mut state.inodes[self.inode];
         let changes = std::mem::take(&mut inode.changes);
         if is_failing {
@@ -388,10 +438,13 @@ impl FsFile for FakeFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.fs.state().inodes[self.inode].seen.len() as u64)
+        let mut state = self.fs.state();
+        state.call()?;
+        Ok(state.inodes[self.inode].seen.len() as u64)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
+        self.fs.state().call()?;
         let was_locked = std::mem::replace(&mut self.fs.state().inodes[self.inode].is_locked, true);
         self.has_lock.fetch_or(!was_locked, Ordering::Relaxed);
         Ok(!was_locked)

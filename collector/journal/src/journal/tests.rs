@@ -4,7 +4,7 @@ use crate::reader::Reader;
 use crate::record::MAX_BODY_BYTES;
 
 const DIR: &str = "/journal";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1_000 };
+const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1_000, ..JournalOptions::DEFAULT };
 
 fn open(fs: &FakeFs) -> Journal<FakeFs> {
     Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS).unwrap().0
@@ -69,7 +69,7 @@ fn dropping_takes_whole_sealed_segments_and_gives_their_bytes_back() {
         journal.append(1, &[1; 400]).unwrap();
     }
     journal.sync().unwrap();
-    let firsts: Vec<_> = journal.segments().map(|segment| segment.first).collect();
+    let firsts: Vec<_> = journal.sealed().list().iter().map(|segment| segment.first).collect();
     assert_eq!(firsts, [1, 3, 5, 7, 9].map(Lsn), "two records a segment");
     let size = journal.size_bytes();
     assert_eq!(journal.drop_before(Lsn(2)).unwrap(), 0, "record 2 is still wanted");
@@ -111,6 +111,32 @@ fn full_disk_refuses_the_record_and_takes_it_when_there_is_room() {
     fs.set_capacity(None);
     assert_eq!(journal.append(1, &[2; 800]).unwrap(), Lsn(3));
     assert_eq!(journal.sync().unwrap(), Lsn(3));
+}
+
+#[test]
+fn control_records_have_room_of_their_own_when_the_disk_is_full() {
+    let options = JournalOptions { reserve_bytes: 200, ..OPTIONS };
+    let fs = FakeFs::default();
+    let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), options).unwrap();
+    assert_eq!(journal.size_bytes(), 1_200);
+    journal.append(1, &[1; 800]).unwrap();
+    fs.set_capacity(Some(0));
+    let is_refused = |refused: Result<Lsn, JournalError>| matches!(refused, Err(JournalError::NoSpace { .. }));
+    assert!(is_refused(journal.append(1, &[2; 200])));
+    assert_eq!(journal.append_control(2, &[3; 200]).unwrap(), Lsn(2), "what others may use is used first");
+    assert!(is_refused(journal.append(1, b"")), "the room kept is not for ordinary records");
+    assert_eq!(journal.append_control(2, &[4; 40]).unwrap(), Lsn(3));
+    assert!(is_refused(journal.append_control(2, &[5; 40])), "until it is used up too");
+    assert_eq!(journal.sync().unwrap(), Lsn(3));
+    drop(journal);
+    let fs = fs.after(crate::fs::fake::Crash::Lost);
+    fs.set_capacity(Some(0));
+    let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), options).unwrap();
+    assert!(is_refused(journal.append(1, b"")));
+    assert_eq!(journal.append_control(2, b"").unwrap(), Lsn(4));
+    fs.set_capacity(None);
+    assert_eq!(journal.append(1, &[2; 200]).unwrap(), Lsn(5));
+    assert_eq!(journal.sealed().list()[1].bytes, 1_200, "and the next segment has such room again");
 }
 
 #[test]

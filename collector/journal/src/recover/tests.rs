@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::fs::fake::{Crash, Dice, FakeFs};
-use crate::journal::{Journal, JournalOptions};
+use crate::journal::Journal;
 use crate::lsn::Lsn;
+use crate::options::{Compression, JournalOptions};
 use crate::reader::{ReadError, Reader};
 use crate::recovery::Recovery;
 use crate::segment::JournalError;
 
 const DIR: &str = "/journal";
-const OPTIONS: JournalOptions = JournalOptions { segment_bytes: 1_200 };
+const OPTIONS: JournalOptions =
+    JournalOptions { segment_bytes: 1_200, reserve_bytes: 100, compression: Compression::Zstd { level: 1 } };
 
 /// One act of the script.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ enum Act {
     Append(usize),
     Sync,
     DropBefore(u64),
+    /// Compresses as many segments, or as there are.
+    Compress(usize),
     Reopen,
 }
 
@@ -31,48 +35,67 @@ struct Knowledge {
     durable: Lsn,
     dropped_before: Lsn,
     appends: u64,
+    compressed: usize,
 }
 
 /// A life with every kind of event: several rolls, empty and long records, groups over a roll,
-/// dropping, a record longer than a segment, a restart with and without unsynced records.
+/// dropping, compressing, a record longer than a segment, a restart with and without unsynced records.
 fn script() -> Vec<Act> {
-    use Act::{Append, DropBefore, Reopen, Sync};
+    use Act::{Append, Compress, DropBefore, Reopen, Sync};
     let mut acts = vec![Append(10), Sync, Append(0), Append(700), Sync, Append(300), Append(300), Append(300), Sync];
-    acts.extend([Append(5_000), Append(1), Sync, DropBefore(3), Append(600), Reopen, Append(601), Sync]);
-    acts.extend([Append(900), Append(900), Append(900), Sync, DropBefore(8), Reopen, Append(7), Append(8), Sync]);
+    acts.extend([Compress(1), Append(5_000), Append(1), Sync, DropBefore(3), Append(600), Reopen, Append(601), Sync]);
+    acts.extend([Append(900), Compress(9), Append(900), Append(900), Sync, Compress(1), DropBefore(11), Reopen]);
+    acts.extend([Append(7), Append(8), Sync, Compress(9)]);
     acts
 }
 
 fn body_of(appends: u64, len: usize) -> Vec<u8> {
     let mut dice = Dice(appends);
-    (0..len).map(|_| dice.roll(256) as u8).collect()
+    (0..len).map(|_| b"abcd"[dice.roll(4) as usize]).collect()
 }
 
 fn live(fs: &FakeFs, acts: &[Act], known: &mut Knowledge) -> Result<(), JournalError> {
     let (mut journal, _) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS)?;
     for act in acts {
-        match *act {
-            Act::Append(len) => {
-                let body = body_of(known.appends, len);
-                known.appends += 1;
-                // Noted first: a write that is cut short may be on disk.
-                known.bodies.insert(journal.next(), body.clone());
-                journal.append(1, &body)?;
-            }
-            Act::Sync => known.durable = journal.sync()?,
-            Act::DropBefore(lsn) => {
-                known.dropped_before = Lsn(lsn);
-                journal.drop_before(Lsn(lsn))?;
-            }
-            Act::Reopen => {
-                drop(journal);
-                let recovery;
-                (journal, recovery) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS)?;
-                assert!(recovery.is_whole() && recovery.torn.is_none(), "{recovery:?}");
-                known.bodies.retain(|lsn, _| *lsn <= recovery.durable);
-            }
+        if let Act::Reopen = act {
+            drop(journal);
+            let recovery;
+            (journal, recovery) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS)?;
+            assert!(recovery.is_whole() && recovery.torn.is_none(), "{recovery:?}");
+            known.bodies.retain(|lsn, _| *lsn <= recovery.durable);
+        } else if let Err(error) = perform(&mut journal, *act, known) {
+            let durable = journal.durable();
+            assert!(matches!(journal.sync(), Err(JournalError::Stopped)), "nothing is acknowledged after {error:?}");
+            assert!(matches!(journal.append(1, b"later"), Err(JournalError::Stopped)));
+            assert_eq!(journal.durable(), durable);
+            return Err(error);
         }
         known.durable = known.durable.max(journal.durable().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn perform(journal: &mut Journal<FakeFs>, act: Act, known: &mut Knowledge) -> Result<(), JournalError> {
+    match act {
+        Act::Append(len) => {
+            let body = body_of(known.appends, len);
+            known.appends += 1;
+            // Noted first: a write that is cut short may be on disk.
+            known.bodies.insert(journal.next(), body.clone());
+            journal.append(1, &body)?;
+        }
+        Act::Sync => known.durable = journal.sync()?,
+        // Neither stops the writer if it fails.
+        Act::DropBefore(lsn) => {
+            known.dropped_before = Lsn(lsn);
+            let _ = journal.drop_before(Lsn(lsn));
+        }
+        Act::Compress(count) => {
+            let segments = journal.sealed();
+            let is_done = |_: &usize| matches!(segments.compress_next(&|| true), Ok(Some(_)));
+            known.compressed += (0..count).filter(is_done).count();
+        }
+        Act::Reopen => {}
     }
     Ok(())
 }
@@ -130,7 +153,7 @@ fn live_until(k: u64) -> (FakeFs, Knowledge) {
 fn changes_of_the_script() -> u64 {
     let (fs, mut known) = (FakeFs::default(), Knowledge::default());
     live(&fs, &script(), &mut known).unwrap();
-    assert!(fs.changes() > 100, "the script is worth its name: {}", fs.changes());
+    assert!(fs.changes() > 100 && known.compressed > 4, "the script is worth its name: {} {known:?}", fs.changes());
     fs.changes()
 }
 
@@ -174,7 +197,7 @@ fn after_a_failed_sync_nothing_is_promised_and_nothing_promised_is_lost() {
         let (fs, mut known) = (FakeFs::default(), Knowledge::default());
         fs.fail_sync(n);
         let ended = live(&fs, &script(), &mut known);
-        assert!(matches!(ended, Err(JournalError::File(_))), "sync {n}: {ended:?}");
+        assert!(matches!(ended, Ok(()) | Err(JournalError::File(_))), "sync {n}: {ended:?}");
         // The same machine goes on: pages whose sync failed look written and are not.
         let (journal, recovery) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS).unwrap();
         assert!(recovery.is_whole(), "sync {n}: {recovery:?}");
@@ -183,6 +206,28 @@ fn after_a_failed_sync_nothing_is_promised_and_nothing_promised_is_lost() {
         let what = format_args!("failed sync {n}, restart, then a power cut");
         check(&fs.after(Crash::Lost), &known, &what);
     }
+}
+
+#[test]
+fn whichever_call_fails_nothing_is_promised_after_it_and_nothing_promised_is_lost() {
+    let (fs, mut known) = (FakeFs::default(), Knowledge::default());
+    live(&fs, &script(), &mut known).unwrap();
+    let calls = fs.calls();
+    assert!(calls > 300, "{calls}");
+    let mut failed = 0;
+    for n in 1..=calls {
+        let (fs, mut known) = (FakeFs::default(), Knowledge::default());
+        fs.fail_call(n);
+        let ended = live(&fs, &script(), &mut known);
+        assert!(matches!(ended, Ok(()) | Err(JournalError::File(_))), "call {n}: {ended:?}");
+        failed += u64::from(ended.is_err());
+        let (journal, recovery) = Journal::open_on(fs.clone(), Path::new(DIR), OPTIONS).unwrap();
+        assert!(recovery.is_whole(), "call {n}: {recovery:?}");
+        drop(journal);
+        known.durable = known.durable.max(recovery.durable);
+        check(&fs.after(Crash::Lost), &known, &format_args!("failed call {n}, restart, then a power cut"));
+    }
+    assert!(failed > 100, "most calls cannot be done without: {failed}");
 }
 
 #[test]
