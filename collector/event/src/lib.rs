@@ -28,6 +28,9 @@
 //! only for the fields its rows have. Why this shape and not rows, dense codes or Arrow:
 //! `docs/adr/0002-event-batch.md`.
 //!
+//! What never became an event has its own two records, [`StoredGap`] and [`StoredAccount`]: together
+//! they are the loss ledger.
+//!
 //! A batch is filled through [`BatchBuilder`], which holds every bound (rows, columns, values,
 //! bytes), and crosses disk and wire by [`EventBatch::encode`] and [`EventBatch::decode`]; the
 //! decoder trusts nothing it reads.
@@ -68,8 +71,11 @@ mod encode;
 mod ids;
 mod limits;
 mod logsource;
+mod loss;
 mod record;
 mod stored;
+mod stored_account;
+mod stored_gap;
 mod time;
 mod value;
 
@@ -83,7 +89,13 @@ pub use limits::{
     MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
 };
 pub use logsource::Logsource;
-pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId};
+pub use loss::{
+    Counts, Figure, GapReason, MAX_LEDGER_SOURCES, SourceAccount, SourceLoss, add_count, decode_losses, encode_losses,
+    sum_counts,
+};
+pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId, SourceTally};
 pub use stored::StoredBatch;
+pub use stored_account::{AccountedSource, Disagreement, StoredAccount};
+pub use stored_gap::StoredGap;
 pub use time::{TimeQuality, Timestamp, TimestampError};
 pub use value::{Value, ValueKind};

@@ -1,6 +1,6 @@
 //! Which kinds of frame there are, their numbers on the wire and their limits.
 
-use crate::limits::{CONTROL_LIMIT, MAX_BODY_BYTES};
+use crate::limits::{CONTROL_LIMIT, LEDGER_LIMIT, MAX_BODY_BYTES};
 
 /// Which kind of frame follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,10 +25,12 @@ pub enum FrameKind {
     Gap,
     /// BYE.
     Bye,
+    /// ACCOUNT.
+    Account,
 }
 
 impl FrameKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Hello,
         Self::Welcome,
         Self::Batch,
@@ -39,6 +41,7 @@ impl FrameKind {
         Self::Pong,
         Self::Gap,
         Self::Bye,
+        Self::Account,
     ];
 
     /// Returns the number on the wire.
@@ -54,6 +57,7 @@ impl FrameKind {
             Self::Pong => 8,
             Self::Gap => 9,
             Self::Bye => 10,
+            Self::Account => 20,
         }
     }
 
@@ -74,6 +78,7 @@ impl FrameKind {
             Self::Pong => "pong",
             Self::Gap => "gap",
             Self::Bye => "bye",
+            Self::Account => "account",
         }
     }
 
@@ -81,6 +86,7 @@ impl FrameKind {
     pub const fn limit(self) -> usize {
         match self {
             Self::Batch => MAX_BODY_BYTES,
+            Self::Gap | Self::Account => LEDGER_LIMIT,
             _ => CONTROL_LIMIT,
         }
     }

@@ -161,7 +161,7 @@ fn frames(seeds: &Seeds) {
     let mut packer = Packer::try_new(DEFAULT_LEVEL).expect("memory for one packer");
     let body = packer.pack(&records(seeds, CASES[0])).expect("a small batch");
     let place = Some(Place { stream: stream("log"), epoch, first: one });
-    let gap = Gap { stream: stream("log"), epoch, from: one, count: 2, reason: GapReason::SpoolFull };
+    let gap = Gap::new(stream("log"), epoch, one, 2, GapReason::SpoolFull);
     let batch = Batch { stream: stream("log"), epoch, first: one, count: 3, body };
     let all = [
         Frame::Hello(hello),
