@@ -24,7 +24,9 @@ use canh_journal::{
 };
 use canh_service::signals::ShutdownTrigger;
 
+use crate::books;
 use crate::config::Config;
+use crate::losses::{LossOutbox, Losses, is_loss};
 use crate::marks::{self, Rebuilt};
 use crate::metrics::Metrics;
 use crate::streams::Streams;
@@ -32,6 +34,8 @@ use crate::streams::Streams;
 /// Others of the group may read: the correlator does.
 const DIR_MODE: u32 = 0o750;
 const CURSOR_FILE: &str = "marks.cursor";
+const BOOKS_FILE: &str = "books";
+const LOSSES_DIR: &str = "losses";
 /// Bytes of a store's id, which is the cursor's payload.
 const STORE_ID_BYTES: usize = 16;
 
@@ -49,6 +53,7 @@ pub(crate) struct OpenJournal {
     pub(crate) commit: CommitHandle,
     pub(crate) thread: JoinHandle<CommitOutcome>,
     pub(crate) settled: Arc<Settled>,
+    pub(crate) losses: LossOutbox,
     pub(crate) kept: Kept,
 }
 
@@ -57,6 +62,10 @@ pub(crate) struct OpenJournal {
 pub(crate) struct Kept {
     /// The journal's directory.
     pub(crate) dir: PathBuf,
+    /// The file of the books.
+    pub(crate) books: PathBuf,
+    /// The copies of gaps and accounts.
+    pub(crate) losses: Losses,
     /// Where the next start reads on from.
     pub(crate) cursor: Cursor,
     /// Up to where the journal tells of nothing that is not in the marks kept.
@@ -117,14 +126,19 @@ pub(crate) fn open(
     if from.is_none() {
         cursor.set(Lsn::FIRST, &store.to_le_bytes()).context("while making the cursor of the marks")?;
     }
-    let rebuilt = rebuild(&dir, from.unwrap_or(Lsn::FIRST), streams)?;
+    let books = state_dir.join(BOOKS_FILE);
+    // Without the books everything is counted again, which is also how far copies may be missing.
+    let from = if take_books(&books, store, streams) { from.unwrap_or(Lsn::FIRST) } else { Lsn::FIRST };
+    let mut losses = Losses::open(&state_dir.join(LOSSES_DIR), config.losses_max_bytes, recovery.durable)?;
+    let rebuilt = rebuild(&dir, from, streams, &mut losses)?;
     metrics.journal_lost_records.inc_by(rebuilt.lost);
     tracing::info!(records = rebuilt.records, streams = streams.durable().len(), "places of streams rebuilt");
     let up_to = if rebuilt.changes == 0 { recovery.durable } else { Lsn::ZERO };
     let settled = Arc::new(Settled::new(recovery.durable, trigger));
     let policy = CommitPolicy { queue_bytes: queue_bytes(config), ..CommitPolicy::default() };
     let (commit, thread) = Committer::spawn(journal, policy).context("while starting the journal's committer")?;
-    Ok(OpenJournal { commit, thread, settled, kept: Kept { dir, cursor, up_to, store } })
+    let kept = Kept { dir, books, losses, cursor, up_to, store };
+    Ok(OpenJournal { commit, thread, settled, losses: LossOutbox::default(), kept })
 }
 
 /// The memory budget already holds what waits for the journal; this is a second, wider wall.
@@ -176,9 +190,29 @@ fn place_of(cursor: &Cursor, recovery: &Recovery) -> anyhow::Result<(Option<Lsn>
     }
 }
 
-fn rebuild(dir: &Path, from: Lsn, streams: &Streams) -> anyhow::Result<Rebuilt> {
+/// Takes the books over from their file; false if everything must be counted anew.
+fn take_books(path: &Path, store: u128, streams: &Streams) -> bool {
+    match books::load(path, store, streams) {
+        Ok(is_there) => is_there,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the whole journal is counted to find what there is of each source");
+            false
+        }
+    }
+}
+
+fn rebuild(dir: &Path, from: Lsn, streams: &Streams, losses: &mut Losses) -> anyhow::Result<Rebuilt> {
     let mut reader = Reader::open(dir).context("while opening the journal to read")?;
-    marks::rebuild(&mut reader, from, streams).context("while rebuilding the places of streams from the journal")
+    let mut copied = Ok(());
+    let rebuilt = marks::rebuild(&mut reader, from, streams, |entry| {
+        if is_loss(entry.kind) && copied.is_ok() {
+            copied = losses.copy(entry.lsn, entry.body);
+        }
+    });
+    let rebuilt = rebuilt.context("while rebuilding the places of streams from the journal")?;
+    copied.and_then(|()| losses.sync()).context("while copying gaps and accounts")?;
+    Ok(rebuilt)
 }
 
 fn new_store_id() -> anyhow::Result<u128> {

@@ -7,6 +7,9 @@
 //!                                  └── ACK after fdatasync ┘
 //! ```
 
+mod agencies;
+mod book;
+mod books;
 mod budget;
 mod ca;
 mod config;
@@ -17,13 +20,14 @@ mod journal;
 mod keeper;
 mod kinds;
 mod listener;
+mod losses;
 mod marks;
 mod metrics;
 mod normalise;
+mod quota;
 mod retry;
 mod run;
 mod session;
-mod stored_gap;
 mod streams;
 mod throttle;
 

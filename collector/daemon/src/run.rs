@@ -22,8 +22,10 @@ use crate::keeper::Keeper;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::normalise::{Normalisers, Onward, Running};
+use crate::quota::Quotas;
 use crate::session::Shared;
 use crate::streams::Streams;
+use crate::throttle::Throttle;
 
 /// Threads of the runtime: connections cost little, what costs has threads of its own.
 const RUNTIME_THREADS: usize = 2;
@@ -81,6 +83,8 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
         streams,
         normalisers: normalisers.clone(),
         budget: Budget::new(config.limits.memory_bytes, metrics.memory_bytes.clone()),
+        quotas: Quotas::new(config.quotas),
+        quota_talk: Throttle::new(Duration::from_secs(1)),
         metrics: metrics.clone(),
         connections: Arc::new(Semaphore::new(config.limits.connections)),
         store,
@@ -119,11 +123,16 @@ fn start_rooms(
     streams: &Arc<Streams>,
     metrics: &Metrics,
 ) -> anyhow::Result<(Normalisers, Rooms)> {
-    let OpenJournal { commit, thread: journal, settled, kept } = opened;
-    let onward = Onward { commit: commit.clone(), settled: Arc::clone(&settled), metrics: metrics.clone() };
+    let OpenJournal { commit, thread: journal, settled, losses, kept } = opened;
+    let onward = Onward {
+        commit: commit.clone(),
+        settled: Arc::clone(&settled),
+        losses: losses.clone(),
+        metrics: metrics.clone(),
+    };
     let (normalisers, running) = Normalisers::spawn(thread_count(config.threads), &onward)?;
     let (bound, streams) = (config.journal_max_bytes, Arc::clone(streams));
-    let keeper = Keeper::new(commit, settled, kept, bound, streams, metrics.clone());
+    let keeper = Keeper::new(commit, settled, losses, kept, bound, streams, metrics.clone());
     let (keeper_stop, stopped) = std::sync::mpsc::channel();
     let keeper = thread::Builder::new().name("journal-keeper".to_owned()).spawn(move || keeper.run(&stopped))?;
     Ok((normalisers, Rooms { journal, keeper, keeper_stop, running, onward }))

@@ -72,6 +72,7 @@ mod ids;
 mod limits;
 mod logsource;
 mod loss;
+mod loss_entry;
 mod record;
 mod stored;
 mod stored_account;
@@ -86,13 +87,14 @@ pub use column::{Cell, Column};
 pub use ids::{AgencyId, AgentId, BatchSeq, Epoch, EventRef, IdError, RecordSequence, SourceName, StreamName};
 pub use limits::{
     MAX_BATCH_ROWS, MAX_COLUMNS, MAX_FIELD_NAME_BYTES, MAX_LIST_VALUES, MAX_RAW_BYTES, MAX_RECORD_BYTES,
-    MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
+    MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN, RECORD_CUT_FIELD,
 };
 pub use logsource::Logsource;
 pub use loss::{
-    Counts, Figure, GapReason, MAX_LEDGER_SOURCES, SourceAccount, SourceLoss, add_count, decode_losses, encode_losses,
-    sum_counts,
+    Counts, Figure, GapReason, MAX_LEDGER_SOURCES, SourceAccount, SourceLoss, add_count, decode_losses, decode_reasons,
+    encode_losses, encode_reasons, sum_counts,
 };
+pub use loss_entry::{LossEntry, LossRecord};
 pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId, SourceTally};
 pub use stored::StoredBatch;
 pub use stored_account::{AccountedSource, Disagreement, StoredAccount};

@@ -216,12 +216,15 @@ impl SourceAccount {
 }
 
 /// Appends counts by gap reason; [`decode_reasons`] reads them back.
-pub(crate) fn encode_reasons(counts: &Counts<GapReason>, writer: &mut ByteWriter<'_>) {
+pub fn encode_reasons(counts: &Counts<GapReason>, writer: &mut ByteWriter<'_>) {
     encode_counts(counts, GapReason::code, writer);
 }
 
 /// Reads counts by gap reason.
-pub(crate) fn decode_reasons(reader: &mut ByteReader<'_>) -> Result<Counts<GapReason>, DecodeError> {
+///
+/// # Errors
+/// [`DecodeError`], naming what is wrong and where.
+pub fn decode_reasons(reader: &mut ByteReader<'_>) -> Result<Counts<GapReason>, DecodeError> {
     decode_counts(reader, GapReason::decode)
 }
 

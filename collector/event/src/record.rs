@@ -42,7 +42,7 @@ pub struct Record<'a> {
     pub received: Timestamp,
     /// Where it was read.
     pub source: &'a Source,
-    /// Whether the agent cut it at the longest record's length.
+    /// Whether the agent cut it at the longest record's length; the event then has a field that says so.
     pub is_cut: bool,
     /// What was read, without the line's end.
     pub bytes: &'a [u8],

@@ -130,6 +130,11 @@ impl StoredAccount {
         Some(Disagreement::Missing { source, produced, accounted, missing, unplaced })
     }
 
+    /// Returns whether bytes begin like an account.
+    pub(crate) fn is_one(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
     /// Returns it as bytes.
     ///
     /// # Contract

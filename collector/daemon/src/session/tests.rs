@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::journal::Settled;
 use crate::normalise::Onward;
+use crate::quota::{QuotaLimits, Rate};
 
 const EPOCH: Epoch = Epoch(7);
 const WINDOW: u64 = 1 << 20;
@@ -25,17 +26,26 @@ struct Bench {
 
 impl Bench {
     fn new(connections: usize, connections_per_agent: usize) -> Self {
+        Self::with_quotas(connections, connections_per_agent, QuotaLimits::default())
+    }
+
+    fn with_quotas(connections: usize, connections_per_agent: usize, quotas: QuotaLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(dir.path(), JournalOptions { segment_bytes: 1 << 20 }).unwrap();
         let (commit, _) = Committer::spawn(journal, CommitPolicy::default()).unwrap();
         let metrics = Metrics::register(&Registry::new("test", "0").unwrap()).unwrap();
         let (stop, shutdown) = Shutdown::new();
         let settled = Arc::new(Settled::new(Lsn::ZERO, stop.clone()));
-        let (normalisers, _) = Normalisers::spawn(1, &Onward { commit, settled, metrics: metrics.clone() }).unwrap();
+        let (normalisers, _) = {
+            let losses = crate::losses::LossOutbox::default();
+            Normalisers::spawn(1, &Onward { commit, settled, losses, metrics: metrics.clone() }).unwrap()
+        };
         let shared = Shared {
             streams: Arc::new(Streams::new(connections_per_agent)),
             normalisers,
             budget: Budget::new(64 << 20, metrics.memory_bytes.clone()),
+            quotas: Quotas::new(quotas),
+            quota_talk: Throttle::new(Duration::from_secs(1)),
             metrics,
             connections: Arc::new(Semaphore::new(connections)),
             store: 9,
