@@ -67,6 +67,7 @@ pub struct StoredAccount {
 
 /// What does not add up in an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Disagreement {
     /// The collector has more of a source than the agent says it produced.
     TooMany {
