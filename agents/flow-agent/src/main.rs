@@ -4,6 +4,7 @@
 mod capture;
 mod config;
 mod forward;
+mod losses;
 mod metering;
 mod metrics;
 mod progress;

@@ -184,9 +184,11 @@ impl Spool {
         check_cursors(&self.state.cursors, &prepared.cursors)?;
         let batch = self.number(&prepared);
         let body = batch.encode();
-        if !self.make_room(prepared.priority, body.len())? {
+        // What was lost, and how far sources have come, takes little room and is worth more than it.
+        let is_bare = prepared.parts.iter().all(|part| matches!(part.content, Content::Lost { .. }));
+        if !self.make_room(prepared.priority, body.len())? && !(is_bare && self.fits_reserve(body.len())) {
             // What matters least is no reason to wait.
-            return if prepared.priority == Priority::Low {
+            return if prepared.priority == Priority::Low && !is_bare {
                 self.append_lost(prepared)
             } else {
                 Ok(Appended::Full(prepared))
@@ -219,9 +221,7 @@ impl Spool {
         prepared.priority = Priority::Normal;
         let batch = self.number(&prepared);
         let body = batch.encode();
-        let reserve = (self.options.max_bytes / RESERVE_SHARE).max(self.segment_bytes);
-        let size = self.size_bytes() + self.main.journal.growth(body.len());
-        if size <= self.options.max_bytes + reserve && self.write(Priority::Normal, &batch, &body)? {
+        if self.fits_reserve(body.len()) && self.write(Priority::Normal, &batch, &body)? {
             Ok(Appended::Dropped(self.last()))
         } else {
             Ok(Appended::Full(given_back))
@@ -432,6 +432,12 @@ impl Spool {
     fn has_room(&self, priority: Priority, body_bytes: usize) -> bool {
         let growth = self.lane(priority).map_or(self.segment_bytes, |lane| lane.journal.growth(body_bytes));
         self.size_bytes() + growth <= self.options.max_bytes || self.state.acknowledged >= self.last()
+    }
+
+    /// Returns whether something short fits what is kept in reserve.
+    fn fits_reserve(&self, body_bytes: usize) -> bool {
+        let reserve = (self.options.max_bytes / RESERVE_SHARE).max(self.segment_bytes);
+        self.size_bytes() + self.main.journal.growth(body_bytes) <= self.options.max_bytes + reserve
     }
 
     /// Drops what matters less until a batch fits; false if it does not fit then either.

@@ -371,3 +371,17 @@ fn store_that_was_put_back_is_seen_also_after_a_start() {
     assert_eq!(spool.welcome(STORE, RecordSequence(4)), Some(RecordSequence(9)));
     assert_eq!(spool.welcome(STORE, RecordSequence(4)), None, "said once");
 }
+
+#[test]
+fn losses_are_kept_also_by_a_full_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    while append(&mut spool, 10, 3_000, &[]).is_some() {}
+    let at = Timestamp::from_secs(9);
+    let loss =
+        crate::submission::Loss { source: name("/a"), reason: GapReason::Stopped, count: 70, first: at, last: at };
+    let before = spool.last().0;
+    let submission = Submission { losses: vec![loss], ..Submission::default() };
+    assert!(matches!(spool.append(prepared(submission)).unwrap(), Appended::Durable(last) if last.0 == before + 70));
+    assert_eq!(feed(&spool, before + 1), [(before + 1, 70)]);
+}
