@@ -315,13 +315,13 @@ mod tests {
         let mut book = book();
         book.note_records(RecordSequence(1), [(Some(&a), 5), (Some(&b), 5)]);
         book.note_records(RecordSequence(4), [(Some(&a), 2), (Some(&b), 5), (Some(&a), 3)]);
-        book.note_gap(RecordSequence(12), 3, GapReason::SpoolFull, &[loss("/b", 3)]);
-        book.note_gap(RecordSequence(1), 14, GapReason::SpoolFull, &[loss("/b", 14)]);
-        // 14 is the end of the gap that reached from 14 on in part: nobody knows of which source it is.
-        book.note_gap(RecordSequence(14), 3, GapReason::Refused, &[loss("/b", 3)]);
-        assert_eq!((book.position().0, book.total(), book.unplaced), (16, 16, 2));
-        let account = stated(&book, &[("/a", 8), ("/b", 8)]);
-        assert_eq!(account.sources[0].accounted(), 8);
+        book.note_gap(RecordSequence(14), 3, GapReason::SpoolFull, &[loss("/b", 3)]);
+        book.note_gap(RecordSequence(1), 16, GapReason::SpoolFull, &[loss("/b", 16)]);
+        // Of which source a part of a gap is nobody knows.
+        book.note_gap(RecordSequence(16), 3, GapReason::Refused, &[loss("/b", 3)]);
+        assert_eq!((book.position().0, book.total(), book.unplaced), (18, 18, 2));
+        let account = stated(&book, &[("/a", 8), ("/b", 10)]);
+        assert_eq!((account.sources[0].accounted(), account.sources[1].accounted()), (8, 8));
         assert_eq!(account.sources[1].gaps, [(GapReason::SpoolFull, 3)]);
         assert_eq!(account.disagreement(), None);
     }

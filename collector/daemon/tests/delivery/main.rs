@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod agent;
+mod hostile;
+mod ledger;
 mod process;
 
 use std::sync::Arc;
