@@ -65,6 +65,8 @@ pub(crate) struct Surroundings<'a> {
     /// First sequences of batches that a collector has refused for good.
     pub(crate) refused: &'a BTreeSet<RecordSequence>,
     pub(crate) stop: &'a mut watch::Receiver<bool>,
+    /// How often the account is stated, while there is news.
+    pub(crate) account_interval: Duration,
 }
 
 /// The stream that is sent.
@@ -164,12 +166,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
         terms: Terms,
         feed: Feed,
         place: StreamPlace,
-        statement: Statement,
         around: Surroundings<'a>,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
         let (heard, sent) = (Instant::now(), Instant::now());
         let (staged, outbox) = (None, Outbox::default());
+        let statement = Statement::new(around.account_interval);
         Self {
             around,
             read,

@@ -22,7 +22,6 @@ use crate::metrics::{ConnectionState, SendFailure};
 use crate::parts::FrameLimits;
 use crate::shared::{Shared, run_blocking};
 use crate::spool::Spool;
-use crate::statement::Statement;
 
 /// Longest wait that a collector's refusal can ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -135,10 +134,14 @@ impl Sender {
         let (leave, leaving) = watch::channel(false);
         let companion = self.companion(leave);
         let mut leaving = leaving;
-        let around =
-            Surroundings { shared: &self.shared, ledger: &mut self.ledger, refused: &self.refused, stop: &mut leaving };
-        let statement = Statement::new(self.config.account_interval);
-        let conversation = Conversation::new(stream, session, frames, welcome.terms, feed, place, statement, around);
+        let around = Surroundings {
+            shared: &self.shared,
+            ledger: &mut self.ledger,
+            refused: &self.refused,
+            stop: &mut leaving,
+            account_interval: self.config.account_interval,
+        };
+        let conversation = Conversation::new(stream, session, frames, welcome.terms, feed, place, around);
         let (ended, is_useful) = tokio::select! {
             outcome = conversation.run() => outcome,
             never = companion => match never {},

@@ -186,7 +186,8 @@ impl Spool {
         let body = batch.encode();
         // What was lost, and how far sources have come, takes little room and is worth more than it.
         let is_bare = prepared.parts.iter().all(|part| matches!(part.content, Content::Lost { .. }));
-        if !self.make_room(prepared.priority, body.len())? && !(is_bare && self.fits_reserve(body.len())) {
+        let has_room = self.make_room(prepared.priority, body.len())? || (is_bare && self.fits_reserve(body.len()));
+        if !has_room {
             // What matters least is no reason to wait.
             return if prepared.priority == Priority::Low && !is_bare {
                 self.append_lost(prepared)

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use canh_event::{AgentId, ByteReader, ByteWriter, DecodeError, Epoch, StreamName};
 
@@ -43,9 +44,13 @@ pub(crate) enum BooksError {
     Store,
 }
 
-/// Returns all books as bytes.
-pub(crate) fn encode(streams: &Streams, store: u128) -> Vec<u8> {
+/// How long all books together may keep who counts in them from counting on, and this from going on.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Returns all books as bytes; nothing if somebody counts in one for too long, as while the disk is full.
+pub(crate) fn encode(streams: &Streams, store: u128) -> Option<Vec<u8>> {
     let marks = streams.marks();
+    let deadline = Instant::now() + PATIENCE;
     let mut out = Vec::new();
     let mut writer = ByteWriter::new(&mut out);
     writer.raw(MAGIC);
@@ -56,11 +61,11 @@ pub(crate) fn encode(streams: &Streams, store: u128) -> Vec<u8> {
         writer.text(mark.agent().as_str());
         writer.text(mark.stream().as_str());
         writer.u128(mark.epoch().0);
-        mark.book().encode(&mut writer);
+        mark.book_before(deadline)?.encode(&mut writer);
     }
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
-    out
+    Some(out)
 }
 
 /// Writes the bytes of all books; on return they are durable and the ones before are gone.
@@ -151,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("books");
         assert!(!load(&path, 9, &Streams::new(4)).unwrap());
-        save(&path, &encode(&streams(), 9)).unwrap();
+        save(&path, &encode(&streams(), 9).unwrap()).unwrap();
         let again = Streams::new(4);
         assert!(load(&path, 9, &again).unwrap());
         assert_eq!(totals(&again), [5, 7]);
@@ -160,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_byte_that_is_changed_or_missing_is_seen() {
-        let bytes = encode(&streams(), 9);
+        let bytes = encode(&streams(), 9).unwrap();
         let room = SourceRoom::new(9);
         for at in 0..bytes.len() {
             assert!(decode(&bytes[..at], 9, &room).is_err());
@@ -168,5 +173,14 @@ mod tests {
             changed[at] ^= 1;
             assert!(decode(&changed, 9, &room).is_err(), "{at}");
         }
+    }
+
+    #[test]
+    fn book_that_somebody_counts_in_for_long_is_not_waited_for() {
+        let streams = streams();
+        let marks = streams.marks();
+        let _counting = marks[0].book();
+        assert!(encode(&streams, 9).is_none());
+        assert_eq!(streams.marks().len(), 2, "and nobody else waits for it");
     }
 }

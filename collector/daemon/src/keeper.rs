@@ -111,7 +111,7 @@ impl Keeper {
     /// Writes all marks into the journal and moves the cursor, if anything has happened since.
     pub(crate) fn keep_marks(&mut self) {
         let known = self.settled.last();
-        let books = books::encode(&self.streams, self.kept.store);
+        let Some(books) = books::encode(&self.streams, self.kept.store) else { return };
         let states = self.streams.durable();
         self.metrics.streams.set(i64::try_from(states.len()).unwrap_or(i64::MAX));
         self.looked = (Instant::now(), self.commit.stats().bytes);

@@ -12,7 +12,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use canh_event::{AgentId, Epoch, RecordSequence, StreamName};
 use canh_wire::{MAX_STREAMS, Nack, NackCode, StreamState};
@@ -23,6 +24,9 @@ use crate::retry::retry_after;
 
 /// Epochs remembered of a stream: the one in use, and some before it in case a machine is rolled back.
 const MAX_EPOCHS: usize = 4;
+
+/// How long to wait before a book is asked for again that somebody counts in.
+const BOOK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Batches whose digests are remembered of a stream: what a clone or a replay sends again in one window.
 const DIGESTS: usize = 32;
@@ -119,6 +123,18 @@ impl Mark {
     /// counted, so that a book never tells of more than the journal does.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         lock(&self.book)
+    }
+
+    /// Returns its book unless somebody counts in it until the deadline, which who waits for a full disk does.
+    pub(crate) fn book_before(&self, deadline: Instant) -> Option<MutexGuard<'_, Book>> {
+        loop {
+            match self.book.try_lock() {
+                Ok(book) => return Some(book),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(BOOK_PAUSE),
+            }
+        }
     }
 
     /// Remembers a batch.
@@ -232,11 +248,12 @@ impl Streams {
         &self.room
     }
 
-    /// Returns the marks of all streams anything was ever stored of.
+    /// Returns the marks of all streams. No book is looked at: who counts in one may wait for the journal,
+    /// and nobody else may wait here for that.
     pub(crate) fn marks(&self) -> Vec<Arc<Mark>> {
         let agents = lock(&self.agents);
         let marks = agents.values().flat_map(|agent| &agent.streams).flat_map(|stream| &stream.epochs);
-        marks.filter(|mark| mark.book().position().0 > 0).map(Arc::clone).collect()
+        marks.map(Arc::clone).collect()
     }
 
     /// Counts a connection of an agent; nothing if it has too many.

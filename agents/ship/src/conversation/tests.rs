@@ -60,12 +60,13 @@ impl Scene {
         let (store, none) = (1, RecordSequence(0));
         let (stream, epoch) = (state.stream, state.epoch);
         let place = StreamPlace { stream, epoch, store, next, begins: next, rolled_back: none, acknowledged: none };
-        let statement = Statement::new(Duration::from_secs(3_600));
         let own = Arc::clone(&shared);
         let conversation = tokio::spawn(async move {
             let (mut ledger, refused) = (Ledger::default(), BTreeSet::new());
-            let around = Surroundings { shared: &own, ledger: &mut ledger, refused: &refused, stop: &mut stopping };
-            Conversation::new(ours, agent_end, FrameReader::new(), terms, feed, place, statement, around).run().await
+            let account_interval = Duration::from_secs(3_600);
+            let (ledger, stop) = (&mut ledger, &mut stopping);
+            let around = Surroundings { shared: &own, ledger, refused: &refused, stop, account_interval };
+            Conversation::new(ours, agent_end, FrameReader::new(), terms, feed, place, around).run().await
         });
         Self { conversation, stop, shared, stream: theirs, frames: FrameReader::new(), session, _dir: dir }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Store {
     pub(crate) faults: Vec<String>,
     /// Longest body and most records of a batch, if not as usual.
     pub(crate) limits: Option<(u32, u32)>,
+    /// Most records of a batch there was.
+    pub(crate) most_records: u32,
     /// Every account there was, as it balanced.
     pub(crate) accounts: Vec<Account>,
     /// By its own count: what is stored or known to be lost of each source.
@@ -260,6 +262,7 @@ impl Serving<'_> {
                     let records = Unpacker::try_new().unwrap().unpack(&batch.body, batch.count).unwrap();
                     {
                         let mut store = self.store.lock().unwrap();
+                        store.most_records = store.most_records.max(batch.count);
                         for (record, sequence) in records.iter().zip(first..).skip(accepted.skip as usize) {
                             *store.accounted.entry((batch.epoch, record.source.name.clone())).or_default() += 1;
                             store.records.push((batch.epoch, sequence, record.bytes.to_vec()));
