@@ -146,9 +146,11 @@ async fn agent_is_at_the_next_collector_at_once_when_one_says_bye_and_comes_back
     let authority = Authority::new();
     let stops = Arc::new(AtomicBool::new(false));
     let stopping = Arc::clone(&stops);
+    let mut has_stopped = false;
     let script = Box::new(move |moment| match moment {
         Moment::Accepted if stopping.load(Ordering::Relaxed) => Act::Drop,
-        Moment::Batch { first: 11 } => {
+        Moment::Batch { first: 11 } if !has_stopped => {
+            has_stopped = true;
             stopping.store(true, Ordering::Relaxed);
             Act::Bye
         }

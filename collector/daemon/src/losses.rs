@@ -99,6 +99,7 @@ impl Losses {
     }
 
     /// Returns the last record of the collector's journal that is copied.
+    #[cfg(test)]
     pub(crate) fn last(&self) -> Lsn {
         self.last
     }

@@ -367,7 +367,7 @@ async fn agent_over_its_quota_gets_no_credit_until_it_is_paid_for_and_nothing_is
 async fn agent_that_ignores_that_it_has_no_credit_is_told_to_come_back_later() {
     let bench = Bench::with_quotas(10, 4, ten_a_second());
     let mut agent = bench.connect("web-01");
-    let mut welcomed = agent.greet(100_000).await;
+    agent.greet(100_000).await;
     let mut nack = None;
     for number in 0..1_000 {
         let mut records = RecordBatch::new();
@@ -402,7 +402,7 @@ async fn agent_that_ignores_that_it_has_no_credit_is_told_to_come_back_later() {
     let mut welcomed_again = again.greet(100_000).await;
     assert_eq!(credit(&mut again, &mut welcomed_again).await, 0);
     let mut other = bench.connect("web-02");
-    welcomed = other.greet(10).await;
+    let mut welcomed = other.greet(10).await;
     other.send(&welcomed.session.send_batch(batch(1, 10)).unwrap()).await;
     acknowledged(&mut other, &mut welcomed, 10).await;
 }
