@@ -190,7 +190,6 @@ impl Dice {
 /// Drops, losses, kills of either end and broken lines at random: every statement balances, and the last one
 /// accounts for everything that was submitted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "a failure's seed must be known")]
 async fn ledger_balances_whatever_is_dropped_killed_or_cut_off() -> Outcome {
     for seed in 1..=3_u64 {
         println!("seed {seed}");
