@@ -130,6 +130,7 @@ agent_toml() { # agent
 [ship]
 collectors = ["$collector"]
 spool_dir = "$work/state/$1-spool"
+account_interval = "2s"
 [tls]
 ca = "$work/$1/ca.pem"
 certificate = "$work/$1/agent.pem"

@@ -7,7 +7,7 @@ use std::time::Duration;
 use canh_event::SourceName;
 use canh_flow::MeterLimits;
 use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings, joined};
-use canh_ship::{BatchLimits, SHIP_KEY_COUNT, ShipConfig, ShipKeyTexts, batch_limits, ship_keys};
+use canh_ship::{BatchLimits, SHIP_KEY_COUNT, ShipConfig, ShipKeyTexts, WhenFull, batch_limits, ship_keys};
 
 use crate::capture::{CaptureConfig, CaptureFrom, check_filter};
 use crate::ship::config_of;
@@ -100,8 +100,9 @@ const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
     OWN_KEYS,
     &ship_keys(ShipKeyTexts {
         spool_dir: "/var/lib/canh/flow-agent/spool",
-        when_full: "Room the spool may take. When it is full, flows of an interface are dropped and counted as soon as \
-                    the queue before it is full too; a file is read no further.",
+        when_full: "Room the spool may take. When it is full, ship.when_full says what becomes of flows; what is dropped \
+                    is counted and shows as a gap at the collector.",
+        when_full_default: "drop",
         ca: "/var/lib/canh/flow-agent/identity/ca.pem",
         certificate: "/var/lib/canh/flow-agent/identity/agent.pem",
         key: "/var/lib/canh/flow-agent/identity/agent.pem",
@@ -156,12 +157,17 @@ impl Config {
                 return Err(ConfigFaults::new(path, faults));
             }
         };
+        let mut ship = config_of(settings);
+        if !from.is_live() {
+            // A file waits: nothing of it is lost.
+            ship.when_full = WhenFull::Wait;
+        }
         Ok(Self {
             capture: capture(settings, from, filter),
             source,
             host: settings.has("host.name").then(|| settings.text("host.name").to_owned()),
             limits: limits(settings),
-            ship: config_of(settings),
+            ship,
             batch: batch_limits(settings),
             drain_wait: settings.duration("ship.drain_wait"),
             metrics: settings.address("metrics.address"),

@@ -5,12 +5,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use canh_event::{RecordBatch, RecordBatchError, Source, SourceName, Timestamp};
+use canh_event::{RecordBatch, RecordBatchError, Source, Timestamp};
 use canh_flow::FlowRecord;
-use canh_ship::BatchLimits;
+use canh_ship::{BatchLimits, Submission};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
+/// How long losses wait for flows to go with.
+const LOSS_WAIT: Duration = Duration::from_secs(1);
+
+use crate::losses::FlowLosses;
 use crate::metrics::{AgentMetrics, FlowDrop};
 use crate::progress::FileProgress;
 
@@ -19,9 +23,9 @@ pub(crate) trait Outlet {
     /// Why nothing can be taken any more.
     type Error;
 
-    /// Takes a batch and its cursors; on return both are durable, unless the agent is stopping and
+    /// Takes a batch and all that belongs to it; on return it is durable, unless the agent is stopping and
     /// there was no room.
-    async fn submit(&mut self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<Taken, Self::Error>;
+    async fn submit(&mut self, submission: Submission) -> Result<Taken, Self::Error>;
 }
 
 /// Whether a batch was taken.
@@ -39,6 +43,7 @@ pub(crate) struct Forwarder<O> {
     source: Source,
     limits: BatchLimits,
     metrics: AgentMetrics,
+    losses: FlowLosses,
     file: Option<FileProgress>,
     batch: RecordBatch,
     json: Vec<u8>,
@@ -65,9 +70,10 @@ impl<O: Outlet> Forwarder<O> {
         source: Source,
         limits: BatchLimits,
         metrics: AgentMetrics,
+        losses: FlowLosses,
         file: Option<FileProgress>,
     ) -> Self {
-        Self { outlet, source, limits, metrics, file, batch: RecordBatch::new(), json: Vec::new() }
+        Self { outlet, source, limits, metrics, losses, file, batch: RecordBatch::new(), json: Vec::new() }
     }
 
     /// Forwards until the queue is closed and empty, or a file's batch was not taken: what comes
@@ -116,46 +122,57 @@ impl<O: Outlet> Forwarder<O> {
         debug_assert_eq!(result, Ok::<(), RecordBatchError>(()));
     }
 
-    /// Hands the batch over, and returns whether the next may follow.
+    /// Hands the batch over with what was lost, and returns whether the next may follow.
     async fn hand_over(&mut self) -> Result<Then, O::Error> {
         let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
+        let (losses, figures) = self.losses.take(&self.source.name);
+        if batch.is_empty() && losses.is_empty() && figures.is_empty() {
             return Ok(Then::GoOn);
         }
         let records = batch.len() as u64;
         let mut cursors = Vec::new();
-        if let Some(file) = &mut self.file {
+        if let Some(file) = self.file.as_mut().filter(|_| records > 0) {
             file.advance(records);
             cursors.push((self.source.name.clone(), file.encode()));
         }
-        match self.outlet.submit(batch, cursors).await? {
+        let told = Submission { losses: losses.clone(), figures: figures.clone(), ..Submission::default() };
+        let submission = Submission { records: batch, cursors, losses, figures, ..Submission::default() };
+        match self.outlet.submit(submission).await? {
             Taken::Durable => {
-                self.metrics.batches.inc();
+                self.metrics.batches.inc_by(u64::from(records > 0));
                 self.metrics.records.inc_by(records);
                 Ok(Then::GoOn)
             }
             Taken::NoRoom if self.file.is_some() => Ok(Then::Stop),
             Taken::NoRoom => {
                 self.metrics.drop_flows(FlowDrop::SpoolFull, records);
+                self.losses.note(FlowDrop::SpoolFull, records, now());
+                self.tell(told).await?;
                 Ok(Then::GoOn)
             }
         }
     }
+
+    /// Tells of losses alone, which a full spool still has room for: those given, and what came since.
+    async fn tell(&mut self, mut told: Submission) -> Result<(), O::Error> {
+        let (losses, figures) = self.losses.take(&self.source.name);
+        told.losses.extend(losses);
+        told.figures.extend(figures);
+        if self.outlet.submit(told).await? == Taken::NoRoom {
+            tracing::error!("flows were dropped, and there is no room to say so");
+        }
+        Ok(())
+    }
 }
 
 async fn next(flows: &mut mpsc::Receiver<FlowRecord>, due: Option<Instant>) -> Next {
-    let received = match due {
-        None => flows.recv().await,
-        Some(due) => match timeout_at(due, flows.recv()).await {
-            Ok(received) => received,
-            Err(_) => return Next::TimeIsUp,
-        },
-    };
+    let due = due.unwrap_or_else(|| Instant::now() + LOSS_WAIT);
+    let Ok(received) = timeout_at(due, flows.recv()).await else { return Next::TimeIsUp };
     received.map_or(Next::Closed, Next::Record)
 }
 
 /// When the agent read the record; when the flow was is in the record itself.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -5,6 +5,7 @@ mod capture;
 mod config;
 mod enrol;
 mod forward;
+mod losses;
 mod metering;
 mod metrics;
 mod progress;

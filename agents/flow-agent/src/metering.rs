@@ -18,6 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, CaptureError, Dropped, Progress};
+use crate::losses::FlowLosses;
 use crate::metrics::{AgentMetrics, FlowDrop};
 
 /// How often the meter's counters are added to the metrics, and the kernel is asked for its own.
@@ -32,6 +33,7 @@ pub(crate) struct FlowQueue {
     sender: mpsc::Sender<FlowRecord>,
     overflow: Overflow,
     metrics: AgentMetrics,
+    losses: FlowLosses,
 }
 
 /// What a full queue does, and one that nobody reads any more.
@@ -51,6 +53,7 @@ pub(crate) struct Metering {
     meter: Meter,
     queue: FlowQueue,
     metrics: AgentMetrics,
+    losses: FlowLosses,
     published: Published,
     shutdown: Shutdown,
     pulse: Pulse,
@@ -82,8 +85,13 @@ struct Published {
 }
 
 impl FlowQueue {
-    pub(crate) fn new(sender: mpsc::Sender<FlowRecord>, overflow: Overflow, metrics: AgentMetrics) -> Self {
-        Self { sender, overflow, metrics }
+    pub(crate) fn new(
+        sender: mpsc::Sender<FlowRecord>,
+        overflow: Overflow,
+        metrics: AgentMetrics,
+        losses: FlowLosses,
+    ) -> Self {
+        Self { sender, overflow, metrics, losses }
     }
 
     /// Hands a flow over, or drops and counts it.
@@ -101,6 +109,7 @@ impl FlowQueue {
         };
         if let Some(reason) = dropped {
             self.metrics.drop_flows(reason, 1);
+            self.losses.note(reason, 1, now());
         }
     }
 }
@@ -112,6 +121,7 @@ impl Metering {
         source: SourceName,
         sender: mpsc::Sender<FlowRecord>,
         metrics: AgentMetrics,
+        losses: FlowLosses,
         shutdown: Shutdown,
     ) -> Self {
         let overflow = if capture.is_live() { Overflow::Drop } else { Overflow::WaitInFile };
@@ -119,8 +129,9 @@ impl Metering {
         Self {
             capture,
             meter: Meter::new(limits, Some(source)),
-            queue: FlowQueue::new(sender, overflow, metrics.clone()),
+            queue: FlowQueue::new(sender, overflow, metrics.clone(), losses.clone()),
             metrics,
+            losses,
             published: Published {
                 at: Instant::now(),
                 counters: MeterCounters::default(),
@@ -212,6 +223,7 @@ impl Metering {
         self.metrics.add(&self.published.counters, &counters, self.meter.live_flows());
         let dropped = self.capture.dropped().unwrap_or(self.published.dropped);
         self.metrics.add_dropped(self.published.dropped, dropped);
+        self.losses.note_packets(self.published.dropped, dropped);
         self.published = Published { at: Instant::now(), counters, dropped };
     }
 }

@@ -7,12 +7,14 @@ use canh_service::exit::Exit;
 use canh_service::metrics::{Health, Metrics, serve};
 use canh_service::notify;
 use canh_service::signals::{Reloads, Shutdown, Signals};
+use canh_ship::Submission;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, sleep};
 
 use crate::capture::{Capture, CaptureFrom};
 use crate::config::{Config, SCHEMA};
-use crate::forward::Forwarder;
+use crate::forward::{Forwarder, Outlet, now};
+use crate::losses::FlowLosses;
 use crate::metering::Metering;
 use crate::metrics::{AgentMetrics, FlowDrop};
 use crate::progress::FileProgress;
@@ -45,23 +47,26 @@ async fn assemble(config: Config) -> anyhow::Result<Exit> {
     let shipping = Shipping::start(config.ship.clone(), &registry, shutdown.clone()).await?;
     let file = file_progress(&config, &shipping)?;
     let (sender, flows) = mpsc::channel(QUEUE_FLOWS);
+    let (losses, name) = (FlowLosses::default(), config.source.clone());
     let metering =
-        Metering::new(capture, config.limits, config.source.clone(), sender, metrics.clone(), shutdown.clone());
+        Metering::new(capture, config.limits, name, sender, metrics.clone(), losses.clone(), shutdown.clone());
     let watchdog = notify::watchdog(metering.pulse().into_iter().collect(), shutdown.clone());
     let captured = metering.spawn().context("while starting the capture thread")?;
-    let forwarder = Forwarder::new(shipping.outlet(), source(&config)?, config.batch, metrics.clone(), file);
+    let forwarder =
+        Forwarder::new(shipping.outlet(), source(&config)?, config.batch, metrics.clone(), losses.clone(), file);
 
     health.set_ready();
     notify::ready(&format!("capturing {}, metrics on {}", config.source, server.address()));
     tracing::info!(source = %config.source, metrics = %server.address(), "capturing");
     let refusing = tokio::spawn(refuse_reloads(reloads));
 
-    let forwarded = forward(forwarder, flows, &shutdown, &metrics).await;
+    let forwarded = forward(forwarder, flows, &shutdown, &metrics, &losses).await;
     if forwarded.is_err() {
         // Nobody reads the queue any more: the capture has nowhere to go.
         trigger.request();
     }
     let captured = captured.await.context("while joining the capture thread")?.context("while capturing");
+    tell_last_losses(&shipping, &config, &losses).await;
     if let Err(error) = forwarded.as_ref().and(captured.as_ref()) {
         health.set_failed(&error.to_string());
     }
@@ -85,6 +90,7 @@ async fn forward(
     mut flows: mpsc::Receiver<FlowRecord>,
     shutdown: &Shutdown,
     metrics: &AgentMetrics,
+    losses: &FlowLosses,
 ) -> anyhow::Result<()> {
     let past_deadline = async {
         shutdown.wait().await;
@@ -97,8 +103,22 @@ async fn forward(
     flows.close();
     while flows.try_recv().is_ok() {
         metrics.drop_flows(FlowDrop::Stopped, 1);
+        losses.note(FlowDrop::Stopped, 1, now());
     }
     result
+}
+
+/// Puts what was lost at the very end into the spool: the collector is told after the next start, if not now.
+async fn tell_last_losses(shipping: &Shipping, config: &Config, losses: &FlowLosses) {
+    // A file's flows are not lost: another run reads them again.
+    if !config.capture.from.is_live() {
+        return;
+    }
+    let (losses, figures) = losses.take(&config.source);
+    let told = shipping.outlet().submit(Submission { losses, figures, ..Submission::default() }).await;
+    if let Err(error) = told {
+        tracing::error!(%error, "flows were dropped, and the spool does not take it");
+    }
 }
 
 /// Waits until the collector has acknowledged a file's flows, or until a stop is asked for.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use canh_event::{RecordBatch, SourceName};
+use canh_event::SourceName;
 use canh_service::config::Settings;
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-use canh_ship::{ShipConfig, ShipError, Shipper, Submitter, ship_config};
+use canh_ship::{ShipConfig, ShipError, Shipper, Submission, Submitter, ship_config};
 
 use crate::forward::{Outlet, Taken};
 
@@ -63,8 +63,8 @@ impl Shipping {
 impl Outlet for SpoolOutlet {
     type Error = ShipError;
 
-    async fn submit(&mut self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<Taken, ShipError> {
-        match self.0.submit(batch, cursors).await {
+    async fn submit(&mut self, submission: Submission) -> Result<Taken, ShipError> {
+        match self.0.submit_all(submission).await {
             Ok(()) => Ok(Taken::Durable),
             Err(ShipError::Stopping) => Ok(Taken::NoRoom),
             Err(error) => Err(error),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use canh_service::config::{ConfigFault, ConfigFaults, Key, Kind, Schema, Settings, joined};
-use canh_ship::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_keys};
+use canh_ship::{BatchLimits, Priority, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_keys};
 
 use crate::glob::Glob;
 use crate::room::TailLimits;
@@ -37,6 +37,13 @@ const FILE_KEYS: &[Key] = &[
         Kind::Text,
         "+07:00",
         "The zone of times that state none. Without it: the zone of this host.",
+    ),
+    Key::with_default(
+        "priority",
+        Kind::Choice(Priority::WORDS),
+        "normal",
+        "How much its lines matter when the spool is full: those of `low` are dropped first, oldest first, and show as a \
+         gap; then ship.when_full says what happens, to `high` last.",
     ),
     Key::with_default(
         "start",
@@ -83,7 +90,9 @@ const KEYS: &[Key] = &joined::<{ OWN_KEYS.len() + SHIP_KEY_COUNT }>(
     OWN_KEYS,
     &ship_keys(ShipKeyTexts {
         spool_dir: "/var/lib/canh/log-agent/spool",
-        when_full: "Room the spool may take. When it is full the agent waits, and the log files themselves are the buffer.",
+        when_full: "Room the spool may take. When it is full, lines of low priority are dropped, and then ship.when_full \
+                    says whether the agent waits, with the log files themselves as the buffer.",
+        when_full_default: "wait",
         ca: "/var/lib/canh/log-agent/identity/ca.pem",
         certificate: "/var/lib/canh/log-agent/identity/agent.pem",
         key: "/var/lib/canh/log-agent/identity/agent.pem",
@@ -151,7 +160,8 @@ fn file_spec(table: &Settings) -> Result<FileSpec, Vec<ConfigFault>> {
     };
     match (glob, format, offset) {
         (Ok(glob), Ok(format), Ok(utc_offset_secs)) => {
-            Ok(FileSpec { glob, format, utc_offset_secs, starts_at_end: table.text("start") == "end" })
+            let priority = Priority::from_word(table.text("priority"));
+            Ok(FileSpec { glob, format, utc_offset_secs, priority, starts_at_end: table.text("start") == "end" })
         }
         (glob, format, offset) => Err([glob.err(), format.err(), offset.err()].into_iter().flatten().collect()),
     }

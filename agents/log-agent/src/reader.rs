@@ -144,7 +144,7 @@ impl Turn {
         if self.batch.is_empty() && !self.watch.has_moved() {
             return true;
         }
-        let mut filled = self.batch.hand_over(self.watch.cursors());
+        let mut filled = self.batch.hand_over(self.watch.news());
         loop {
             match self.sender.try_send(filled) {
                 Ok(()) => return true,

@@ -6,6 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use canh_event::{Figure, GapReason, SourceName};
+use canh_ship::Loss;
+
 use crate::batch::Moment;
 use crate::metrics::{AgentMetrics, Reason};
 use crate::position::FileId;
@@ -36,6 +39,8 @@ pub(crate) struct Room {
     pub(crate) limits: TailLimits,
     pub(crate) metrics: AgentMetrics,
     complaints: HashSet<(PathBuf, Reason)>,
+    losses: Vec<Loss>,
+    figures: Vec<(SourceName, Figure, u64)>,
 }
 
 impl Room {
@@ -49,16 +54,32 @@ impl Room {
             limits,
             metrics,
             complaints: HashSet::new(),
+            losses: Vec::new(),
+            figures: Vec::new(),
         }
     }
 
     /// Counts what a poll did besides handing over lines.
-    pub(crate) fn count(&self, path: &Path, polled: Polled) {
+    pub(crate) fn count(&mut self, path: &Path, source: &SourceName, polled: Polled) {
         self.metrics.skipped_bytes.inc_by(polled.skipped);
+        if polled.skipped > 0 {
+            self.figures.push((source.clone(), Figure::CutBytes, polled.skipped));
+        }
         if polled.truncations > 0 {
             self.metrics.truncations.inc_by(polled.truncations);
             tracing::info!(path = ?path, "file was truncated, reading it from its beginning");
         }
+    }
+
+    /// Notes that something of a source is lost: the collector is told with the next batch.
+    pub(crate) fn lose(&mut self, source: &SourceName, reason: GapReason) {
+        let (source, at) = (source.clone(), self.moment.wall);
+        self.losses.push(Loss { source, reason, count: 1, first: at, last: at });
+    }
+
+    /// Takes out what is to be told of losses.
+    pub(crate) fn take_losses(&mut self) -> (Vec<Loss>, Vec<(SourceName, Figure, u64)>) {
+        (std::mem::take(&mut self.losses), std::mem::take(&mut self.figures))
     }
 
     /// Counts a failed attempt, and logs it unless it was logged before: a file that cannot be read

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use canh_event::RecordBatch;
 use canh_service::exit::Exit;
 use canh_service::metrics::{self, Health, Metrics, MetricsServer};
 use canh_service::notify;
@@ -90,7 +91,10 @@ impl Assembly<'_> {
     }
 
     async fn keep(&self, filled: Filled, spool: &Spool) -> anyhow::Result<Kept> {
-        let (lines, bytes, cut) = (filled.records.len(), filled.records.byte_len(), filled.cut_lines);
+        let records = || filled.submissions.iter().map(|submission| &submission.records);
+        let (lines, bytes): (usize, usize) =
+            (records().map(RecordBatch::len).sum(), records().map(RecordBatch::byte_len).sum());
+        let cut = filled.cut_lines;
         if spool.submit(filled).await.context("while writing the spool")? == Kept::Stopping {
             return Ok(Kept::Stopping);
         }

@@ -40,13 +40,16 @@ impl Spool {
         self.shipper.cursors()
     }
 
-    /// Makes a batch durable with its cursors; waits while the spool is full.
+    /// Makes a batch durable with its cursors, the highest priority first; waits while the spool is full.
     pub(crate) async fn submit(&self, filled: Filled) -> anyhow::Result<Kept> {
-        match self.shipper.submit(filled.records, filled.cursors).await {
-            Ok(()) => Ok(Kept::Durable),
-            Err(ShipError::Stopping) => Ok(Kept::Stopping),
-            Err(error) => Err(error.into()),
+        for submission in filled.submissions {
+            match self.shipper.submit_all(submission).await {
+                Ok(()) => {}
+                Err(ShipError::Stopping) => return Ok(Kept::Stopping),
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(Kept::Durable)
     }
 
     /// Goes on sending for a while, and stops. What is not acknowledged stays in the spool.

@@ -18,7 +18,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use canh_event::Source as RecordSource;
+use canh_event::{GapReason, Source as RecordSource};
+use canh_ship::Priority;
 
 use crate::batch::Batch;
 use crate::generation::{Generation, RETRY_PAUSE, State, open_file};
@@ -47,6 +48,8 @@ pub(crate) struct Visit {
 pub(crate) struct Source {
     pub(crate) path: Arc<Path>,
     pub(crate) sent_as: RecordSource,
+    /// How much its lines matter when the spool is full.
+    pub(crate) priority: Priority,
     generations: VecDeque<Generation>,
     /// Whether a file found by the first visit is read from its end.
     starts_at_end: bool,
@@ -56,7 +59,8 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(path: Arc<Path>, sent_as: RecordSource, starts_at_end: bool) -> Self {
-        Self { path, sent_as, generations: VecDeque::new(), starts_at_end, is_visited: false, is_moved: false }
+        let (generations, priority) = (VecDeque::new(), Priority::default());
+        Self { path, sent_as, priority, generations, starts_at_end, is_visited: false, is_moved: false }
     }
 
     /// Returns a source that goes on where its cursor says.
@@ -197,6 +201,7 @@ impl Source {
             && let Some(oldest) = self.generations.pop_front()
         {
             room.complain(&self.path, Reason::TooMany, None);
+            room.lose(&self.sent_as.name, GapReason::FileLost);
             oldest.forget(room);
         }
     }
@@ -215,6 +220,7 @@ impl Source {
             let is_gone = generation.wants_opening(room.moment.instant) && !generation.open(&self.path, room);
             if is_gone && let Some(lost) = self.generations.remove(index) {
                 room.complain(&self.path, Reason::Vanished, None);
+                room.lose(&self.sent_as.name, GapReason::FileLost);
                 lost.forget(room);
                 self.is_moved = true;
             } else {
@@ -243,7 +249,7 @@ impl Source {
             if generation.size == tail.end() || generation.retry_at.is_some_and(|at| at > room.moment.instant) {
                 continue;
             }
-            let Some(mut pen) = batch.pen(&self.sent_as, room.moment) else {
+            let Some(mut pen) = batch.pen(&self.sent_as, self.priority, room.moment) else {
                 visit.is_full = true;
                 return visit;
             };
@@ -251,7 +257,7 @@ impl Source {
                 Ok(polled) => {
                     // It grew even if the line it grew by has no end yet.
                     generation.grown = room.moment.instant;
-                    room.count(&self.path, polled);
+                    room.count(&self.path, &self.sent_as.name, polled);
                     visit.is_busy |= polled.consumed > 0;
                     visit.is_moved |= polled.consumed > 0 || polled.truncations > 0;
                     visit.is_full = polled.is_full;
@@ -277,7 +283,7 @@ impl Source {
             } else if generation.is_parked {
                 generation.unpark_if_grown(present_size);
             } else if generation.is_finished(room) {
-                let Some(mut pen) = batch.pen(&self.sent_as, room.moment) else { return false };
+                let Some(mut pen) = batch.pen(&self.sent_as, self.priority, room.moment) else { return false };
                 match generation.finish(&mut pen) {
                     Ok(true) => {}
                     Ok(false) => return false,

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use canh_event::{DecodeError, Source as RecordSource, SourceName, StreamName};
+use canh_ship::Priority;
 
-use crate::batch::{Batch, Moment};
+use crate::batch::{Batch, Moment, MovedCursor, Told};
 use crate::glob::{Expanded, Glob};
 use crate::metrics::{AgentMetrics, Reason};
 use crate::position::{self, FileId, Position};
@@ -35,6 +36,8 @@ pub(crate) struct FileSpec {
     pub(crate) format: StreamName,
     /// Seconds east of UTC; none for the host's own zone.
     pub(crate) utc_offset_secs: Option<i32>,
+    /// How much its lines matter when the spool is full.
+    pub(crate) priority: Priority,
     /// Whether files that are there when the agent runs for the first time are read from their end.
     pub(crate) starts_at_end: bool,
 }
@@ -83,7 +86,7 @@ pub(crate) struct Watch {
     /// Sources whose cursor is another one than was handed over.
     moved: BTreeSet<Arc<Path>>,
     /// Cursors of sources that are no longer watched; an empty one is of a source that is no more.
-    departed: Vec<(SourceName, Vec<u8>)>,
+    departed: Vec<MovedCursor>,
     next_scan: Option<Instant>,
     /// The path visited last.
     last: Option<Arc<Path>>,
@@ -133,7 +136,11 @@ impl Watch {
             } else {
                 let name = source.sent_as.name.clone();
                 self.moved.remove(&path);
-                self.departed.push((name.clone(), source.cursor()));
+                self.departed.push(MovedCursor {
+                    name: name.clone(),
+                    cursor: source.cursor(),
+                    priority: source.priority,
+                });
                 self.waiting.insert(name, source.positions());
                 source.close(&mut self.room);
             }
@@ -160,15 +167,17 @@ impl Watch {
         !self.moved.is_empty() || !self.departed.is_empty()
     }
 
-    /// Returns the cursors that have moved since the last call.
-    pub(crate) fn cursors(&mut self) -> Vec<(SourceName, Vec<u8>)> {
+    /// Returns the cursors that have moved since the last call, and what was lost meanwhile.
+    pub(crate) fn news(&mut self) -> Told {
         let mut cursors = std::mem::take(&mut self.departed);
         for path in std::mem::take(&mut self.moved) {
             if let Some(source) = self.sources.get(&path) {
-                cursors.push((source.sent_as.name.clone(), source.cursor()));
+                let (name, cursor) = (source.sent_as.name.clone(), source.cursor());
+                cursors.push(MovedCursor { name, cursor, priority: source.priority });
             }
         }
-        cursors
+        let (losses, figures) = self.room.take_losses();
+        Told { cursors, losses, figures }
     }
 
     fn visit_some(&mut self, batch: &mut Batch) -> Tick {
@@ -246,7 +255,9 @@ impl Watch {
             match self.spec_of(&path) {
                 Some(spec) => {
                     let sent_as = self.sent_as(name, spec);
-                    let source = Source::resume(Arc::clone(&path), sent_as, positions, &mut self.room);
+                    let priority = spec.priority;
+                    let mut source = Source::resume(Arc::clone(&path), sent_as, positions, &mut self.room);
+                    source.priority = priority;
                     self.sources.insert(path, source);
                 }
                 None => drop(self.waiting.insert(name, positions)),
@@ -264,7 +275,8 @@ impl Watch {
         };
         let starts_at_end = self.is_first_run && spec.starts_at_end;
         let path: Arc<Path> = Arc::from(path);
-        let source = Source::new(Arc::clone(&path), self.sent_as(name, &spec), starts_at_end);
+        let mut source = Source::new(Arc::clone(&path), self.sent_as(name, &spec), starts_at_end);
+        source.priority = spec.priority;
         self.sources.insert(path, source);
     }
 
@@ -274,7 +286,8 @@ impl Watch {
         for path in gone {
             if let Some(source) = self.sources.remove(&path) {
                 self.moved.remove(&path);
-                self.departed.push((source.sent_as.name, Vec::new()));
+                let (name, priority) = (source.sent_as.name, source.priority);
+                self.departed.push(MovedCursor { name, cursor: Vec::new(), priority });
             }
         }
         self.room.metrics.files_watched.set(i64::try_from(self.sources.len()).unwrap_or(i64::MAX));
@@ -287,6 +300,7 @@ impl Watch {
             if let Some(spec) = specs.iter().find(|spec| spec.glob.matches(path)) {
                 source.sent_as.utc_offset_secs = spec.utc_offset_secs.unwrap_or(moment.utc_offset_secs);
                 source.sent_as.format = spec.format.clone();
+                source.priority = spec.priority;
             }
         }
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use canh_event::StreamName;
 
+use crate::priority::WhenFull;
+
 /// A shipper's configuration, checked by the daemon that owns the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShipConfig {
@@ -16,8 +18,15 @@ pub struct ShipConfig {
     pub software: String,
     /// Where records wait until they are acknowledged. Made if it is not there.
     pub spool_dir: PathBuf,
-    /// Most bytes on disk that may wait; past it [`crate::Shipper::submit`] waits.
+    /// Most bytes on disk that may wait; past it records of low priority are dropped, oldest first, and
+    /// then `when_full` says what becomes of the rest.
     pub spool_max_bytes: u64,
+    /// What a full spool does with records of normal and high priority.
+    pub when_full: WhenFull,
+    /// How often the agent states its account, while there is news.
+    pub account_interval: Duration,
+    /// How long after a failover the collectors before the one in use are tried again.
+    pub fail_back: Duration,
     /// The collectors as `host:port`, in the order they are tried.
     pub collectors: Vec<String>,
     /// The name that the collector's certificate must hold.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use canh_event::{Epoch, RecordSequence, StreamName};
+use canh_event::{Epoch, GapReason, RecordSequence, SourceLoss, StreamName};
 use canh_wire::{
-    AgentEvent, AgentSession, AgentSessionError, Batch, ByeReason, Frame, FrameError, FrameReader, Gap, GapReason,
-    Nack, Open, SendError, Terms,
+    AgentEvent, AgentSession, AgentSessionError, Batch, ByeReason, Frame, FrameError, FrameReader, Gap, Nack, Open,
+    SendError, Terms,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
@@ -19,9 +19,12 @@ use crate::connect::now;
 use crate::feed::{Feed, FeedError, Piece};
 use crate::ledger::Ledger;
 use crate::metrics::SendFailure;
+use crate::parts::sources_of;
 use crate::renew::Renewal;
 use crate::shared::Shared;
 use crate::spool::SpoolError;
+use crate::spooled::Content;
+use crate::statement::{Statement, portions};
 
 /// Frames are made only while fewer bytes than this wait to be written: the window bounds what is
 /// under way, this what is held twice.
@@ -66,6 +69,8 @@ pub(crate) struct Surroundings<'a> {
     /// First sequences of batches that a collector has refused for good.
     pub(crate) refused: &'a BTreeSet<RecordSequence>,
     pub(crate) stop: &'a mut watch::Receiver<bool>,
+    /// How often the account is stated, while there is news.
+    pub(crate) account_interval: Duration,
 }
 
 /// The stream that is sent.
@@ -73,10 +78,16 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct StreamPlace {
     pub(crate) stream: StreamName,
     pub(crate) epoch: Epoch,
+    /// The collector's store.
+    pub(crate) store: u128,
     /// The next sequence to send.
     pub(crate) next: RecordSequence,
-    /// What to say first: records the collector lacks and the spool has let go.
-    pub(crate) gap: Option<Gap>,
+    /// The first sequence the spool has, or may have: what comes before it is told as a gap first.
+    pub(crate) begins: RecordSequence,
+    /// Up to where this store had acknowledged before it was put back to an older copy.
+    pub(crate) rolled_back: RecordSequence,
+    /// Up to where any store has acknowledged.
+    pub(crate) acknowledged: RecordSequence,
 }
 
 /// An open connection.
@@ -90,6 +101,7 @@ pub(crate) struct Conversation<'a, S> {
     feed: Feed,
     place: StreamPlace,
     staged: Option<Piece>,
+    statement: Statement,
     outbox: Outbox,
     heard: Instant,
     sent: Instant,
@@ -163,6 +175,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
         let (read, write) = tokio::io::split(stream);
         let (heard, sent) = (Instant::now(), Instant::now());
         let (staged, outbox) = (None, Outbox::default());
+        let statement = Statement::new(around.account_interval);
         Self {
             around,
             read,
@@ -173,6 +186,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
             feed,
             place,
             staged,
+            statement,
             outbox,
             heard,
             sent,
@@ -187,6 +201,9 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
         let ended = self.talk().await.unwrap_or_else(|ended| ended);
         let is_useful = self.is_useful;
         if is_leaving(&ended) {
+            if self.statement.has_news(self.around.shared.turn()) {
+                self.state_account().await;
+            }
             let reason = if matches!(ended, Ended::Renewed) { ByeReason::Restarting } else { ByeReason::Stopping };
             self.leave(reason).await;
         }
@@ -197,7 +214,14 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
     async fn talk(&mut self) -> Result<Ended, Ended> {
         self.take_frames().await?;
         loop {
-            while self.send_next()? {}
+            while self.send_next()? {
+                if self.statement.is_due(self.around.shared.turn()) {
+                    self.state_account().await;
+                }
+            }
+            if self.statement.is_due(self.around.shared.turn()) {
+                self.state_account().await;
+            }
             match self.next_event().await {
                 Happened::Stop => return Ok(Ended::Stopped),
                 Happened::Read(count) => self.note_read(count).await?,
@@ -232,43 +256,100 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
         if self.outbox.unwritten().len() >= MAX_OUTBOX_BYTES {
             return Ok(false);
         }
-        if let Some(gap) = self.place.gap.take() {
-            return if self.send_gap(&gap)? {
-                Ok(true)
-            } else {
-                self.place.gap = Some(gap);
-                Ok(false)
-            };
-        }
-        let Some(piece) = &self.staged else { return Ok(false) };
-        let (first, next) = (piece.first, piece.next());
-        if first > self.place.next {
-            let gap = self.gap(self.place.next, first, GapReason::SpoolCorrupt);
-            return self.send_gap(&gap);
-        }
-        if self.around.refused.contains(&first) {
-            let gap = self.gap(first, next, GapReason::Refused);
+        if let Some(gap) = self.next_gap() {
             let is_sent = self.send_gap(&gap)?;
             if is_sent {
-                self.staged = None;
+                self.statement.note_gap(&gap.sources);
             }
             return Ok(is_sent);
         }
-        if !self.session.has_room(piece.part.packed.raw_len()) {
-            return Ok(false);
+        let Some(piece) = &self.staged else { return Ok(false) };
+        let (first, next) = (piece.first, piece.next());
+        if next <= self.place.next {
+            // It was dropped while it was on its way here, and told as a gap.
+            self.staged = None;
+            return Ok(true);
         }
-        let Some(Piece { first, part }) = self.staged.take() else { return Ok(false) };
+        let lost = match &piece.part.content {
+            Content::Lost { reason, sources } => Some((*reason, sources.clone())),
+            Content::Records(_) if self.around.refused.contains(&first) => {
+                Some((GapReason::Refused, sources_of(&piece.part)))
+            }
+            Content::Records(packed) if !self.session.has_room(packed.raw_len()) => return Ok(false),
+            Content::Records(_) => None,
+        };
+        match lost {
+            Some((reason, sources)) => self.send_lost(first, next, reason, sources),
+            None => self.send_records(first, next),
+        }
+    }
+
+    /// Sends a gap in the place of the staged piece.
+    fn send_lost(
+        &mut self,
+        first: RecordSequence,
+        next: RecordSequence,
+        reason: GapReason,
+        sources: Vec<SourceLoss>,
+    ) -> Result<bool, Ended> {
+        let gap = Gap { sources, ..self.gap(first, next.0, reason) };
+        let is_sent = self.send_gap(&gap)?;
+        if is_sent {
+            let closes = self.staged.take().and_then(|piece| piece.closes);
+            self.statement.note_lost(closes);
+        }
+        Ok(is_sent)
+    }
+
+    /// Sends the staged piece, unless it was dropped meanwhile.
+    fn send_records(&mut self, first: RecordSequence, next: RecordSequence) -> Result<bool, Ended> {
+        if !self.around.shared.with_dropped(|dropped| dropped.claim(first, next)) {
+            self.staged = None;
+            return Ok(true);
+        }
+        let Some(Piece { first, part, closes }) = self.staged.take() else { return Ok(false) };
+        let Content::Records(body) = part.content else { return Ok(false) };
         let StreamPlace { stream, epoch, .. } = self.place.clone();
-        let batch = Batch { stream, epoch, first, count: part.count, body: part.packed };
-        let frame = self.session.send_batch(batch).map_err(Ended::Send)?;
+        let frame = self.session.send_batch(Batch { stream, epoch, first, count: part.count, body });
+        let frame = frame.map_err(Ended::Send)?;
         self.place.next = next;
+        self.statement.note_sent(closes);
         self.post(&frame);
         Ok(true)
     }
 
-    fn gap(&self, from: RecordSequence, next: RecordSequence, reason: GapReason) -> Gap {
+    /// Returns the gap that must be sent next: the spool has not got what comes next, and knows it.
+    fn next_gap(&self) -> Option<Gap> {
+        let from = self.place.next;
+        let (run, next_run) = self.around.shared.with_dropped(|dropped| {
+            let run = dropped.run_at(from).map(|(end, sources)| (end, sources.to_vec()));
+            (run, dropped.next_after(from))
+        });
+        if let Some((end, sources)) = run {
+            return Some(Gap { sources, ..self.gap(from, end, GapReason::SpoolFull) });
+        }
+        // A piece that does not follow shows a hole, and so does what is known to be before the spool's first.
+        let staged = self.staged.as_ref().map_or(RecordSequence(0), |piece| piece.first);
+        let end = staged.max(self.place.begins).0;
+        if end <= from.0 {
+            return None;
+        }
+        let end = next_run.map_or(end, |run| run.min(end));
+        let StreamPlace { rolled_back, acknowledged, .. } = self.place;
+        let (end, reason) = if from <= rolled_back {
+            (end.min(rolled_back.0 + 1), GapReason::StoreRolledBack)
+        } else if from <= acknowledged {
+            (end.min(acknowledged.0 + 1), GapReason::ElsewhereAcknowledged)
+        } else {
+            (end, GapReason::SpoolCorrupt)
+        };
+        Some(self.gap(from, end, reason))
+    }
+
+    /// Returns a gap from a record up to before another.
+    fn gap(&self, from: RecordSequence, end: u64, reason: GapReason) -> Gap {
         let StreamPlace { stream, epoch, .. } = self.place.clone();
-        Gap { stream, epoch, from, count: next.0.saturating_sub(from.0), reason }
+        Gap::new(stream, epoch, from, end.saturating_sub(from.0), reason)
     }
 
     /// Sends a gap; false if the window has no room for it now.
@@ -279,9 +360,39 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
             Ok(frame) => {
                 tracing::warn!(from = gap.from.0, count = gap.count, reason = gap.reason.as_str(), "gap reported");
                 self.around.ledger.note_gap(gap);
+                self.around.shared.with_dropped(|dropped| dropped.note_gap_sent(gap.from));
                 self.place.next = RecordSequence(gap.last().0.saturating_add(1));
                 self.post(&frame);
                 Ok(true)
+            }
+        }
+    }
+
+    /// States the account as of what was sent last: of all sources if nothing spooled is left to send.
+    async fn state_account(&mut self) {
+        let sent = RecordSequence(self.place.next.0.saturating_sub(1));
+        let look = move |spool: &mut crate::spool::Spool| {
+            let is_whole = spool.last() == sent;
+            let accounts = if is_whole { spool.accounts().cloned().collect() } else { Vec::new() };
+            (is_whole.then_some(accounts), spool.last(), spool.turn())
+        };
+        let (whole, spooled, turn) = self.around.shared.with_spool(look).await;
+        let is_whole = whole.is_some();
+        let portions = match whole {
+            Some(accounts) => {
+                self.statement.stated_whole(turn);
+                // Nobody has produced anything yet.
+                if accounts.is_empty() {
+                    return;
+                }
+                portions(accounts)
+            }
+            None => self.statement.take_news(),
+        };
+        let is_whole = is_whole && portions.len() == 1;
+        for sources in portions {
+            if let Some(frame) = self.session.account(&self.place.stream, spooled, now(), is_whole, sources) {
+                self.post(&frame);
             }
         }
     }
@@ -317,7 +428,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
             match self.session.receive(frame, now()).map_err(Ended::Session)? {
                 AgentEvent::Acknowledged(ack) => {
                     self.is_useful = true;
-                    self.around.settle(ack.durable).await?;
+                    self.around.settle(self.place.store, ack.durable).await?;
                 }
                 AgentEvent::Answer(frame) => self.post(&frame),
                 AgentEvent::Window(window) => tracing::debug!(window, "window changed"),
@@ -342,7 +453,12 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
     /// Returns when a PING is due or the silence too long.
     fn wakes(&self) -> Instant {
         let silent = self.heard + self.terms.idle_timeout.max(self.ping_interval() * 2);
-        silent.min(self.sent.max(self.heard) + self.ping_interval()).min(self.around.renewal.wakes())
+        let pings = silent.min(self.sent.max(self.heard) + self.ping_interval()).min(self.around.renewal.wakes());
+        match self.statement.due(self.around.shared.turn()) {
+            // In the middle of a batch it waits for the batch's end.
+            Some(due) if self.statement.has_news(self.around.shared.turn()) => pings.min(due),
+            _ => pings,
+        }
     }
 
     fn note_time(&mut self) -> Result<(), Ended> {
@@ -364,7 +480,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
 
     /// Says BYE and takes the acknowledgements that still come, for a while.
     async fn leave(self, reason: ByeReason) {
-        let Self { mut around, mut read, mut write, mut frames, session, mut outbox, .. } = self;
+        let Self { mut around, mut read, mut write, mut frames, session, mut outbox, place, .. } = self;
         let deadline = Instant::now() + LEAVE_TIMEOUT;
         let version = session.version();
         let (mut session, bye) = session.leave(reason);
@@ -379,7 +495,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Conversation<'a, S> {
                 }
                 while let Some(frame) = frames.next_frame().ok()? {
                     if let AgentEvent::Acknowledged(ack) = session.receive(frame, now()).ok()? {
-                        around.settle(ack.durable).await.ok()?;
+                        around.settle(place.store, ack.durable).await.ok()?;
                     }
                 }
             }
@@ -397,9 +513,9 @@ async fn push<W: AsyncWrite + Unpin>(write: &mut W, bytes: &[u8]) -> Happened {
 }
 
 impl Surroundings<'_> {
-    async fn settle(&mut self, durable: RecordSequence) -> Result<(), SpoolError> {
+    async fn settle(&mut self, store: u128, durable: RecordSequence) -> Result<(), SpoolError> {
         self.ledger.settle(durable, &self.shared.metrics);
-        self.shared.acknowledge(durable).await
+        self.shared.acknowledge(store, durable).await
     }
 }
 

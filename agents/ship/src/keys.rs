@@ -7,9 +7,10 @@ use canh_event::StreamName;
 use canh_service::config::{Key, Kind, Settings};
 
 use crate::config::{RetryPolicy, ShipConfig};
+use crate::priority::WhenFull;
 
 /// How many keys [`ship_keys`] declares.
-pub const SHIP_KEY_COUNT: usize = 11;
+pub const SHIP_KEY_COUNT: usize = 14;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -21,6 +22,8 @@ pub struct ShipKeyTexts {
     pub spool_dir: &'static str,
     /// What happens when the spool is full, as the key's documentation tells it.
     pub when_full: &'static str,
+    /// What `ship.when_full` is, if the file does not say: `wait` or `drop`.
+    pub when_full_default: &'static str,
     /// The CA's file, if the file does not say.
     pub ca: &'static str,
     /// The certificate's file.
@@ -62,6 +65,27 @@ pub const fn ship_keys(texts: ShipKeyTexts) -> [Key; SHIP_KEY_COUNT] {
             "Where records wait until a collector has them, with how far each source has been read.",
         ),
         Key::with_default("ship.spool_max_bytes", Kind::Bytes { min: 16 * MIB, max: TIB }, "1GiB", texts.when_full),
+        Key::with_default(
+            "ship.when_full",
+            Kind::Choice(WhenFull::WORDS),
+            texts.when_full_default,
+            "What a full spool does with records of normal and high priority: `wait` takes no more, so that the source \
+             is the buffer; `drop` lets the oldest go, lower priorities first. Records of low priority are dropped \
+             first in any case. Whatever is dropped shows as a gap.",
+        ),
+        Key::with_default(
+            "ship.account_interval",
+            Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(3_600) },
+            "60s",
+            "How often the agent tells the collector how much each source has produced, while there is news. The \
+             collector holds its own count against it.",
+        ),
+        Key::with_default(
+            "ship.fail_back",
+            Kind::Duration { min: Duration::from_secs(1), max: Duration::from_secs(86_400) },
+            "10m",
+            "How often the collectors before the one in use are tried, after it had to be taken instead of them.",
+        ),
         Key::with_default(
             "ship.batch_records",
             Kind::Integer { min: 1, max: 4_096 },
@@ -116,6 +140,9 @@ pub fn ship_config(settings: &Settings, stream: StreamName, software: String) ->
         software,
         spool_dir: settings.path("ship.spool_dir").to_owned(),
         spool_max_bytes: settings.bytes("ship.spool_max_bytes"),
+        when_full: WhenFull::from_word(settings.text("ship.when_full")),
+        account_interval: settings.duration("ship.account_interval"),
+        fail_back: settings.duration("ship.fail_back"),
         collectors,
         server_name,
         ca: settings.path("tls.ca").to_owned(),

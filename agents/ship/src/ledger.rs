@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use canh_event::RecordSequence;
-use canh_wire::{Gap, GapReason};
+use canh_event::{GapReason, RecordSequence, SourceLoss};
+use canh_wire::Gap;
 
 use crate::metrics::ShipMetrics;
 
@@ -15,7 +15,7 @@ pub(crate) struct Ledger {
     /// that an earlier process has counted.
     settled: Option<RecordSequence>,
     /// Gaps sent and not settled, by their first sequence.
-    gaps: BTreeMap<RecordSequence, (RecordSequence, GapReason)>,
+    gaps: BTreeMap<RecordSequence, (RecordSequence, GapReason, Vec<SourceLoss>)>,
 }
 
 impl Ledger {
@@ -29,7 +29,7 @@ impl Ledger {
 
     /// Notes a gap that was sent.
     pub(crate) fn note_gap(&mut self, gap: &Gap) {
-        self.gaps.insert(gap.from, (gap.last(), gap.reason));
+        self.gaps.insert(gap.from, (gap.last(), gap.reason, gap.sources.clone()));
     }
 
     /// Counts everything up to `durable` that was not counted yet.
@@ -43,13 +43,14 @@ impl Ledger {
             if *entry.key() > durable {
                 break;
             }
-            let (first, (last, reason)) = entry.remove_entry();
+            let (first, (last, reason, sources)) = entry.remove_entry();
             let (first, last) = (first.0.max(before.0 + 1), last.0.min(durable.0));
             let count = (last + 1).saturating_sub(first);
             left = left.saturating_sub(count);
             // What another store has was acknowledged by it.
-            if reason != GapReason::ElsewhereAcknowledged {
+            if reason.is_loss() {
                 metrics.count_dropped(reason, count);
+                sources.iter().for_each(|loss| metrics.count_source_dropped(&loss.source, reason, loss.count));
             }
         }
         metrics.acknowledged.inc_by(left);
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     fn gap(from: u64, count: u64, reason: GapReason) -> Gap {
-        Gap { stream: "log".parse().unwrap(), epoch: Epoch(1), from: RecordSequence(from), count, reason }
+        Gap::new("log".parse().unwrap(), Epoch(1), RecordSequence(from), count, reason)
     }
 
     #[test]

@@ -1,9 +1,18 @@
 //! What a shipper counts. Every record submitted is spooled, and every record spooled is
 //! acknowledged, dropped with a reason, or still in the spool.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use canh_event::{GapReason, SourceName};
 use canh_service::metrics::{Metrics, MetricsError};
-use canh_wire::{GapReason, NackCode};
+use canh_wire::NackCode;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+/// Most sources with a label of their own; what others do is counted under [`OTHER_SOURCES`].
+const MAX_LABELLED_SOURCES: usize = 256;
+/// The label of sources past the bound.
+const OTHER_SOURCES: &str = "other";
 
 /// What the connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +66,16 @@ pub(crate) struct ShipMetrics {
     pub(crate) spooled: IntCounter,
     pub(crate) acknowledged: IntCounter,
     dropped: IntCounterVec,
+    source_produced: IntCounterVec,
+    source_dropped: IntCounterVec,
+    /// Sources that have a label.
+    labelled: Arc<Mutex<BTreeSet<SourceName>>>,
     pub(crate) spooled_bytes: IntCounter,
     pub(crate) sent_bytes: IntCounter,
     pub(crate) spool_bytes: IntGauge,
     pub(crate) spool_records: IntGauge,
+    pub(crate) spool_drops: IntCounter,
+    pub(crate) stores_rolled_back: IntCounter,
     pub(crate) spool_waits: IntCounter,
     pub(crate) spool_waiting: IntGauge,
     pub(crate) connections: IntCounter,
@@ -133,14 +148,33 @@ impl ShipMetrics {
                 .counter("canh_agent_records_acknowledged_total", "Records the collector has made durable.")?,
             dropped: metrics.counters(
                 "canh_agent_records_dropped_total",
-                "Spooled records that will never arrive, by reason; each was reported as a gap.",
+                "Records that will never arrive, by reason; each was reported as a gap.",
                 &["reason"],
             )?,
+            source_produced: metrics.counters(
+                "canh_agent_source_records_produced_total",
+                "Records submitted for shipping, by source; sources past the 256th are `other`.",
+                &["source"],
+            )?,
+            source_dropped: metrics.counters(
+                "canh_agent_source_records_dropped_total",
+                "Records that will never arrive, by source and reason, as far as their sources are known.",
+                &["source", "reason"],
+            )?,
+            labelled: Arc::default(),
             spooled_bytes: metrics
                 .counter("canh_agent_spooled_bytes_total", "Bytes of records made durable in the spool, unpacked.")?,
             sent_bytes: metrics.counter("canh_agent_sent_bytes_total", "Bytes of frames sent to collectors.")?,
             spool_bytes: metrics.gauge("canh_agent_spool_bytes", "Bytes the spool takes up on disk.")?,
             spool_records: metrics.gauge("canh_agent_spool_records", "Records in the spool, not acknowledged.")?,
+            spool_drops: metrics.counter(
+                "canh_agent_spool_refused_records_total",
+                "Records of low priority that the full spool had no room for.",
+            )?,
+            stores_rolled_back: metrics.counter(
+                "canh_agent_stores_rolled_back_total",
+                "Times a collector had less than it had acknowledged: its store was put back to an older copy.",
+            )?,
             spool_waits: metrics
                 .counter("canh_agent_spool_waits_total", "Batches that had to wait because the spool was full.")?,
             spool_waiting: metrics
@@ -207,6 +241,27 @@ impl ShipMetrics {
     pub(crate) fn count_dropped(&self, reason: GapReason, records: u64) {
         self.dropped.with_label_values(&[reason.as_str()]).inc_by(records);
     }
+
+    pub(crate) fn count_source_produced(&self, source: &SourceName, records: u64) {
+        self.source_produced.with_label_values(&[self.label(source)]).inc_by(records);
+    }
+
+    pub(crate) fn count_source_dropped(&self, source: &SourceName, reason: GapReason, records: u64) {
+        self.source_dropped.with_label_values(&[self.label(source), reason.as_str()]).inc_by(records);
+    }
+
+    /// Returns the label of a source: its name, if it is one of the first.
+    fn label<'a>(&self, source: &'a SourceName) -> &'a str {
+        let mut labelled = self.labelled.lock().unwrap_or_else(PoisonError::into_inner);
+        if labelled.contains(source) {
+            return source.as_str();
+        }
+        if labelled.len() >= MAX_LABELLED_SOURCES {
+            return OTHER_SOURCES;
+        }
+        labelled.insert(source.clone());
+        source.as_str()
+    }
 }
 
 #[cfg(test)]
@@ -219,5 +274,17 @@ mod tests {
         ShipMetrics::new(&metrics).unwrap();
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         assert_eq!(metrics.stale_page(&root).unwrap(), None, "run with UPDATE_GOLDEN=1 to write it");
+    }
+
+    #[test]
+    fn sources_past_the_bound_share_a_label() {
+        let metrics = Metrics::new("canh-ship", "0").unwrap();
+        let ship = ShipMetrics::new(&metrics).unwrap();
+        for number in 0..MAX_LABELLED_SOURCES + 10 {
+            ship.count_source_produced(&format!("/{number}").parse().unwrap(), 1);
+        }
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("canh_agent_source_records_produced_total{source=\"other\"} 10\n"), "{text}");
+        assert!(text.contains("canh_agent_source_records_produced_total{source=\"/255\"} 1\n"), "{text}");
     }
 }

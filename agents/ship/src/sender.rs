@@ -2,22 +2,24 @@
 //! collector, until it is asked to stop.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use canh_event::RecordSequence;
-use canh_wire::{Advice, AgentSessionError, Nack, Resume, Welcomed};
+use canh_wire::{Advice, AgentSessionError, Nack, Resume, Welcome, Welcomed};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::config::ShipConfig;
 use crate::connect::{ConnectError, Credentials, Greeted, greet};
 use crate::conversation::{Conversation, Ended, StreamPlace, Surroundings};
-use crate::feed::Feed;
+use crate::feed::{Feed, FeedStart};
 use crate::ledger::Ledger;
 use crate::metrics::{ConnectionState, SendFailure};
+use crate::parts::FrameLimits;
 use crate::renew::Renewal;
 use crate::shared::{Shared, run_blocking};
 use crate::spool::Spool;
@@ -50,6 +52,10 @@ enum Outcome {
     NewEpoch,
     Talked {
         ended: Ended,
+        is_useful: bool,
+    },
+    /// A collector before this one is back.
+    FailBack {
         is_useful: bool,
     },
 }
@@ -124,28 +130,68 @@ impl Sender {
         self.renewal.begin(who.as_ref());
         self.shared.metrics.set_state(ConnectionState::Open);
         self.logged = None;
-        let (place, feed) = match self.resume(resume).await {
+        let (place, feed) = match self.resume(resume, &welcome).await {
             Ok(Some(resumed)) => resumed,
             Ok(None) => return Outcome::NewEpoch,
             Err(ended) => return Outcome::Talked { ended, is_useful: false },
         };
+        let (leave, leaving) = watch::channel(false);
+        let companion = self.companion(leave);
+        let mut leaving = leaving;
         let around = Surroundings {
             shared: &self.shared,
             ledger: &mut self.ledger,
             renewal: &mut self.renewal,
             refused: &self.refused,
-            stop: &mut self.stop,
+            stop: &mut leaving,
+            account_interval: self.config.account_interval,
         };
         let conversation = Conversation::new(stream, session, frames, welcome.terms, feed, place, around);
-        let (ended, is_useful) = conversation.run().await;
-        Outcome::Talked { ended, is_useful }
+        let (ended, is_useful) = tokio::select! {
+            outcome = conversation.run() => outcome,
+            never = companion => match never {},
+        };
+        self.shared.with_dropped(crate::dropped::DroppedIndex::close);
+        match ended {
+            Ended::Stopped if !*self.stop.borrow() => Outcome::FailBack { is_useful },
+            ended => Outcome::Talked { ended, is_useful },
+        }
+    }
+
+    /// Ends the conversation when the agent stops, or when a collector before the one in use can be
+    /// reached again.
+    fn companion(&self, leave: watch::Sender<bool>) -> impl Future<Output = Infallible> + use<> {
+        let (mut stop, credentials, pause) = (self.stop.clone(), self.credentials.clone(), self.config.fail_back);
+        let shared = Arc::clone(&self.shared);
+        let before: Vec<String> = self.config.collectors.iter().take(self.collector).cloned().collect();
+        async move {
+            let reachable = async {
+                if before.is_empty() {
+                    return std::future::pending().await;
+                }
+                loop {
+                    sleep(pause).await;
+                    for address in &before {
+                        if credentials.dial(address, &shared.metrics).await.is_ok() {
+                            return info!(collector = %address, "a collector before this one is back");
+                        }
+                    }
+                }
+            };
+            tokio::select! {
+                _ = stop.wait_for(|is_stopping| *is_stopping) => {}
+                () = reachable => {}
+            }
+            leave.send_replace(true);
+            std::future::pending().await
+        }
     }
 
     /// Finds where to go on; nothing if the spool had to begin a new epoch.
-    async fn resume(&mut self, resume: Vec<Resume>) -> Result<Option<(StreamPlace, Feed)>, Ended> {
-        let (next, gap) = match resume.into_iter().next() {
-            Some(Resume::From { next, .. }) => (next, None),
-            Some(Resume::AfterGap(gap)) => (gap.from, Some(gap)),
+    async fn resume(&mut self, resume: Vec<Resume>, welcome: &Welcome) -> Result<Option<(StreamPlace, Feed)>, Ended> {
+        let (next, begins) = match resume.into_iter().next() {
+            Some(Resume::From { next, .. }) => (next, next),
+            Some(Resume::AfterGap(gap)) => (gap.from, RecordSequence(gap.last().0.saturating_add(1))),
             Some(Resume::SpoolBehind { durable, .. }) => {
                 warn!(durable = durable.0, "the collector has more than was ever spooled here: spool rolled back");
                 self.shared.with_spool(|spool| spool.renew_epoch()).await?;
@@ -154,23 +200,41 @@ impl Sender {
             // The session answers for every stream of the HELLO, and there is one.
             None => return Ok(None),
         };
-        let durable = RecordSequence(next.0.saturating_sub(1));
-        let begins = gap.as_ref().map_or(next, |gap| RecordSequence(gap.last().0.saturating_add(1)));
+        let (store, durable) = (welcome.store, RecordSequence(next.0.saturating_sub(1)));
         self.refused = self.refused.split_off(&next);
         self.ledger.welcome(durable, &self.shared.metrics);
-        self.shared.acknowledge(durable).await?;
+        let before = self.shared.with_spool(move |spool| spool.welcome(store, durable)).await;
+        if let Some(before) = before {
+            self.shared.metrics.stores_rolled_back.inc();
+            error!(
+                acknowledged = before.0,
+                durable = durable.0,
+                "the collector has less than it acknowledged: its store was put back; what is still spooled is sent again"
+            );
+        }
+        self.shared.acknowledge(store, durable).await?;
+        self.shared.with_dropped(|dropped| dropped.open(durable));
         let spooled = self.shared.spooled.subscribe();
-        let look = move |spool: &mut Spool| (spool.dir(), spool.place_of(begins), spool.epoch());
-        let (dir, place, epoch) = self.shared.with_spool(look).await;
-        let feed = run_blocking(move || Feed::open(&dir, place, begins, spooled)).await?;
-        let stream = self.config.stream.clone();
-        Ok(Some((StreamPlace { stream, epoch, next, gap }, feed)))
+        let look = move |spool: &mut Spool| (spool.dir(), spool.places_of(begins), spool.epoch(), spool.acknowledged());
+        let (dir, places, epoch, acknowledged) = self.shared.with_spool(look).await;
+        let start = FeedStart { dir, places, wanted: begins, limits: FrameLimits::of(&welcome.terms) };
+        let feed = run_blocking(move || Feed::open(start, spooled)).await?;
+        let (stream, rolled_back) = (self.config.stream.clone(), before.unwrap_or_default());
+        Ok(Some((StreamPlace { stream, epoch, store, next, begins, rolled_back, acknowledged }, feed)))
     }
 
     /// Decides when and where to connect next.
     fn judge(&mut self, outcome: Outcome) -> Next {
         match outcome {
             Outcome::NewEpoch => Next::Connect { after: self.backoff.next() },
+            Outcome::FailBack { is_useful } => {
+                if is_useful {
+                    self.backoff.reset();
+                }
+                info!("leaving for a collector before this one");
+                self.collector = 0;
+                Next::Connect { after: Duration::ZERO }
+            }
             Outcome::NotConnected(error) => {
                 self.note_failure(error.failure(), &error);
                 match error {

@@ -9,8 +9,9 @@ use canh_event::RecordSequence;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use crate::dropped::DroppedIndex;
 use crate::metrics::ShipMetrics;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{self, Spool, SpoolError};
 
 /// What submitting and sending share.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(crate) struct Shared {
     pub(crate) room: watch::Sender<u64>,
     /// Which acknowledged record lets a segment be dropped.
     drops_at: Arc<AtomicU64>,
+    /// The turn of the spool's last record: it changes with whatever is spooled.
+    turn: Arc<AtomicU64>,
+    dropped: Arc<Mutex<DroppedIndex>>,
     pub(crate) metrics: ShipMetrics,
 }
 
@@ -34,6 +38,8 @@ impl Shared {
             acknowledged: watch::Sender::new(spool.acknowledged()),
             room: watch::Sender::new(0),
             drops_at: Arc::new(AtomicU64::new(drops_at(&spool))),
+            turn: Arc::new(AtomicU64::new(spool.turn())),
+            dropped: spool.dropped(),
             spool: Arc::new(Mutex::new(spool)),
             metrics,
         };
@@ -44,12 +50,13 @@ impl Shared {
     /// Runs a step on the spool, on a blocking thread. The step runs to its end even if nobody
     /// waits for it any more.
     pub(crate) async fn with_spool<T: Send + 'static>(&self, step: impl FnOnce(&mut Spool) -> T + Send + 'static) -> T {
-        let (spool, at, bytes) =
-            (Arc::clone(&self.spool), Arc::clone(&self.drops_at), self.metrics.spool_bytes.clone());
+        let (spool, bytes) = (Arc::clone(&self.spool), self.metrics.spool_bytes.clone());
+        let (at, turn) = (Arc::clone(&self.drops_at), Arc::clone(&self.turn));
         run_blocking(move || {
             let mut spool = lock(&spool);
             let result = step(&mut spool);
             at.store(drops_at(&spool), Ordering::Relaxed);
+            turn.store(spool.turn(), Ordering::Relaxed);
             bytes.set(i64::try_from(spool.size_bytes()).unwrap_or(i64::MAX));
             result
         })
@@ -61,19 +68,30 @@ impl Shared {
         step(&lock(&self.spool))
     }
 
+    /// Runs a short step on what was dropped, on this thread.
+    pub(crate) fn with_dropped<T>(&self, step: impl FnOnce(&mut DroppedIndex) -> T) -> T {
+        step(&mut spool::lock(&self.dropped))
+    }
+
+    /// Returns the turn of the spool's last record.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Relaxed)
+    }
+
     /// Notes that everything up to a record is in the spool.
     pub(crate) fn note_spooled(&self, last: RecordSequence) {
         self.spooled.send_if_modified(|now| raise(now, last));
         self.show_backlog();
     }
 
-    /// Notes that everything up to a record is acknowledged, and drops what can be dropped.
-    pub(crate) async fn acknowledge(&self, durable: RecordSequence) -> Result<(), SpoolError> {
-        let may_drop = durable.0 >= self.drops_at.load(Ordering::Relaxed);
+    /// Notes that a store has acknowledged everything up to a record, and drops what can be dropped.
+    pub(crate) async fn acknowledge(&self, store: u128, durable: RecordSequence) -> Result<(), SpoolError> {
+        let has_told = self.with_dropped(|dropped| dropped.has_news(durable));
+        let may_drop = has_told || durable.0 >= self.drops_at.load(Ordering::Relaxed);
         let is_last = durable >= *self.spooled.borrow();
         // The spool is told when it matters: a segment can go, or nothing is left to wait for.
         if may_drop || is_last {
-            self.with_spool(move |spool| spool.acknowledge(durable)).await?;
+            self.with_spool(move |spool| spool.acknowledge(store, durable)).await?;
             self.room.send_modify(|changes| *changes = changes.wrapping_add(1));
         }
         self.acknowledged.send_if_modified(|now| raise(now, durable));

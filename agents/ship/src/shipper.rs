@@ -21,7 +21,8 @@ use crate::metrics::ShipMetrics;
 use crate::parts::pack;
 use crate::sender::Sender;
 use crate::shared::{Shared, run_blocking};
-use crate::spool::{Appended, Spool, SpoolError};
+use crate::spool::{Appended, Spool, SpoolError, SpoolOptions};
+use crate::submission::Submission;
 
 /// How often a full disk is asked again.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -95,7 +96,10 @@ impl Shipper {
         let opening = config.clone();
         let opened = run_blocking(move || {
             let credentials = Credentials::new(&opening)?;
-            let (spool, recovery) = Spool::open(&opening.spool_dir, opening.spool_max_bytes)?;
+            let (spool, recovery) = {
+                let options = SpoolOptions { max_bytes: opening.spool_max_bytes, when_full: opening.when_full };
+                Spool::open(&opening.spool_dir, options)?
+            };
             if !recovery.is_whole() {
                 error!(spool = %opening.spool_dir.display(), "spool is damaged, what is lost is reported as a gap");
             }
@@ -130,6 +134,14 @@ impl Shipper {
     /// As [`Submitter::submit`].
     pub async fn submit(&self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<(), ShipError> {
         self.submitter.submit(batch, cursors).await
+    }
+
+    /// Submits a batch and all that belongs to it; as [`Submitter::submit_all`].
+    ///
+    /// # Errors
+    /// As [`Submitter::submit_all`].
+    pub async fn submit_all(&self, submission: Submission) -> Result<(), ShipError> {
+        self.submitter.submit_all(submission).await
     }
 
     /// Waits until everything spooled is acknowledged, at most for `patience`.
@@ -172,35 +184,58 @@ impl Submitter {
     /// both are durable. An empty cursor forgets its source. Waits while the spool is full.
     ///
     /// # Errors
+    /// As [`Submitter::submit_all`].
+    ///
+    /// # Contract
+    /// The future is run to its end: dropped half way it may or may not have spooled the batch.
+    pub async fn submit(&self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<(), ShipError> {
+        self.submit_all(Submission { records: batch, cursors, ..Submission::default() }).await
+    }
+
+    /// Puts a batch and all that belongs to it into the spool; on return it is durable. While the spool
+    /// is full, records of low priority are lost and said to be; others wait, or make room as
+    /// [`crate::WhenFull`] says.
+    ///
+    /// # Errors
     /// [`ShipError::Stopping`] if the agent stops while the spool is full; [`ShipError::Spool`],
     /// after which the spool must be opened anew, so the agent should end; [`ShipError::Pack`].
     ///
     /// # Contract
     /// The future is run to its end: dropped half way it may or may not have spooled the batch.
-    pub async fn submit(&self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<(), ShipError> {
+    pub async fn submit_all(&self, submission: Submission) -> Result<(), ShipError> {
         let metrics = &self.shared.metrics;
-        let (records, bytes) = (batch.len() as u64, batch.byte_len() as u64);
-        if records == 0 && cursors.is_empty() {
+        if submission.is_empty() {
             return Ok(());
         }
+        let (records, bytes) = (submission.count(), submission.records.byte_len() as u64);
         metrics.produced.inc_by(records);
         let _turn = self.turn.lock().await;
         let packer = Arc::clone(&self.packer);
-        let packed = run_blocking(move || pack(&mut packer.lock().unwrap_or_else(PoisonError::into_inner), &batch));
-        let mut parts = packed.await?;
-        let cursors = Arc::new(cursors);
+        let packed = run_blocking(move || {
+            let parts = pack(&mut packer.lock().unwrap_or_else(PoisonError::into_inner), &submission.records)?;
+            Ok::<_, PackError>(submission.prepare(parts))
+        });
+        let mut prepared = packed.await?;
+        for news in &prepared.news {
+            metrics.count_source_produced(&news.source, news.count);
+        }
         let mut wait = None;
         loop {
             let mut room = self.shared.room.subscribe();
-            let own = Arc::clone(&cursors);
-            match self.shared.with_spool(move |spool| spool.append(parts, &own)).await? {
+            match self.shared.with_spool(move |spool| spool.append(prepared)).await? {
                 Appended::Durable(last) => {
                     metrics.spooled.inc_by(records);
                     metrics.spooled_bytes.inc_by(bytes);
                     self.shared.note_spooled(last);
                     return Ok(());
                 }
-                Appended::Full(given_back) => parts = given_back,
+                Appended::Dropped(last) => {
+                    metrics.spooled.inc_by(records);
+                    metrics.spool_drops.inc_by(records);
+                    self.shared.note_spooled(last);
+                    return Ok(());
+                }
+                Appended::Full(given_back) => prepared = given_back,
             }
             wait.get_or_insert_with(|| self.begin_wait());
             tokio::select! {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use canh_journal::{Compression, Retention};
 use canh_service::config::{ConfigFaults, Key, Kind, Schema, Settings};
 
+use crate::quota::{QuotaLimits, Rate};
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -85,6 +87,13 @@ const KEYS: &[Key] = &[
     )
     .unit("level"),
     Key::with_default(
+        "losses.max_bytes",
+        Kind::Bytes { min: 16 * MIB, max: TIB },
+        "256MiB",
+        "How long the journal of losses may grow, which `canh loss` reads: a copy of every gap and account, kept \
+         longer than the events around them.",
+    ),
+    Key::with_default(
         "normalise.threads",
         Kind::Integer { min: 0, max: MAX_THREADS },
         "0",
@@ -138,6 +147,42 @@ const KEYS: &[Key] = &[
         "How long an agent may be silent before the collector hangs up; agents are told to ping three times as often.",
     ),
     Key::with_default(
+        "quota.agent_bytes",
+        Kind::Bytes { min: 0, max: TIB },
+        "8MiB",
+        "Unpacked bytes a second that one agent may send in the long run; 0 is no limit. Past it the agent is given no \
+         credit, and its records wait in its spool.",
+    )
+    .unit("bytes a second"),
+    Key::with_default(
+        "quota.agent_records",
+        Kind::Integer { min: 0, max: 1_000_000_000 },
+        "20000",
+        "Records a second that one agent may send in the long run; 0 is no limit. A busy server writes some hundreds.",
+    )
+    .unit("records a second"),
+    Key::with_default(
+        "quota.agency_bytes",
+        Kind::Bytes { min: 0, max: TIB },
+        "32MiB",
+        "Unpacked bytes a second that all agents of one agency may send together in the long run; 0 is no limit.",
+    )
+    .unit("bytes a second"),
+    Key::with_default(
+        "quota.agency_records",
+        Kind::Integer { min: 0, max: 1_000_000_000 },
+        "80000",
+        "Records a second that all agents of one agency may send together in the long run; 0 is no limit.",
+    )
+    .unit("records a second"),
+    Key::with_default(
+        "quota.burst",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(86_400) },
+        "1h",
+        "How long a sender's rate may have been saved up: after an outage an agent sends so much of its backlog as \
+         fast as it can.",
+    ),
+    Key::with_default(
         "stop.deadline",
         Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(300) },
         "10s",
@@ -180,6 +225,8 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     pub(crate) compression: Compression,
     pub(crate) segment_bytes: u64,
+    pub(crate) losses_max_bytes: u64,
+    pub(crate) quotas: QuotaLimits,
     pub(crate) threads: usize,
     pub(crate) limits: Limits,
     pub(crate) stop_deadline: Duration,
@@ -222,6 +269,12 @@ impl Config {
                 _ => Compression::None,
             },
             segment_bytes: settings.bytes("journal.segment_bytes"),
+            losses_max_bytes: settings.bytes("losses.max_bytes"),
+            quotas: QuotaLimits {
+                agent: rate(settings, "quota.agent_bytes", "quota.agent_records"),
+                agency: rate(settings, "quota.agency_bytes", "quota.agency_records"),
+                burst: settings.duration("quota.burst"),
+            },
             threads: settings.count("normalise.threads"),
             limits,
             stop_deadline: settings.duration("stop.deadline"),
@@ -256,6 +309,10 @@ impl Config {
     pub(crate) fn journal_dir(&self) -> PathBuf {
         self.state_dir.join("journal")
     }
+}
+
+fn rate(settings: &Settings, bytes: &str, records: &str) -> Rate {
+    Rate { bytes_per_second: settings.bytes(bytes), records_per_second: settings.count(records) as u64 }
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use canh_event::{
-    AgencyId, AgentId, BatchBuilder, BuildError, Epoch, Logsource, LogsourceId, Origin, OriginId, Record, RecordBatch,
-    RecordSequence, RowHeader, Source, StoredBatch, StreamName, TimeQuality, Value,
+    AgencyId, AgentId, BatchBuilder, BuildError, Epoch, Logsource, LogsourceId, Origin, OriginId, RECORD_CUT_FIELD,
+    Record, RecordBatch, RecordSequence, RowHeader, Source, StoredBatch, StreamName, TimeQuality, Value,
 };
 use canh_flow::FlowRecord;
 use canh_journal::MAX_BODY_BYTES;
@@ -189,6 +189,10 @@ impl EventMaker {
             && !is_first
         {
             return Err(error);
+        }
+        if record.is_cut {
+            // Without room for it the counter still tells, and the ledger.
+            let _ = row.field(RECORD_CUT_FIELD, Value::bool(true));
         }
         row.commit();
         self.counts.add(format);

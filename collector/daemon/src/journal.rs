@@ -12,7 +12,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -24,7 +24,9 @@ use canh_journal::{
 };
 use canh_service::signals::ShutdownTrigger;
 
+use crate::books;
 use crate::config::Config;
+use crate::losses::{LossOutbox, Losses, is_loss};
 use crate::marks::{self, Rebuilt};
 use crate::metrics::Metrics;
 use crate::streams::Streams;
@@ -34,6 +36,8 @@ const DIR_MODE: u32 = 0o750;
 const CURSOR_FILE: &str = "marks.cursor";
 /// Room for records of our own when the disk is full, such as the places of streams at a stop.
 const RESERVE_BYTES: u64 = 16 << 20;
+const BOOKS_FILE: &str = "books";
+const LOSSES_DIR: &str = "losses";
 /// Bytes of a store's id, which is the cursor's payload.
 const STORE_ID_BYTES: usize = 16;
 
@@ -51,6 +55,7 @@ pub(crate) struct OpenJournal {
     pub(crate) commit: CommitHandle,
     pub(crate) thread: JoinHandle<CommitOutcome>,
     pub(crate) settled: Arc<Settled>,
+    pub(crate) losses: LossOutbox,
     pub(crate) kept: Kept,
 }
 
@@ -59,6 +64,12 @@ pub(crate) struct OpenJournal {
 pub(crate) struct Kept {
     /// The journal's segments.
     pub(crate) segments: Segments,
+    /// The journal's directory.
+    pub(crate) dir: PathBuf,
+    /// The file of the books.
+    pub(crate) books: PathBuf,
+    /// The copies of gaps and accounts.
+    pub(crate) losses: Losses,
     /// Where the next start reads on from.
     pub(crate) cursor: Cursor,
     /// Up to where the journal tells of nothing that is not in the marks kept.
@@ -120,7 +131,11 @@ pub(crate) fn open(
     if from.is_none() {
         cursor.set(Lsn::FIRST, &store.to_le_bytes()).context("while making the cursor of the marks")?;
     }
-    let rebuilt = rebuild(&dir, from.unwrap_or(Lsn::FIRST), streams)?;
+    let books = state_dir.join(BOOKS_FILE);
+    // Without the books everything is counted again, which is also how far copies may be missing.
+    let from = if take_books(&books, store, streams) { from.unwrap_or(Lsn::FIRST) } else { Lsn::FIRST };
+    let mut losses = Losses::open(&state_dir.join(LOSSES_DIR), config.losses_max_bytes, recovery.durable)?;
+    let rebuilt = rebuild(&dir, from, streams, &mut losses)?;
     metrics.journal_lost_records.inc_by(rebuilt.lost);
     tracing::info!(records = rebuilt.records, streams = streams.durable().len(), "places of streams rebuilt");
     let up_to = if rebuilt.changes == 0 { recovery.durable } else { Lsn::ZERO };
@@ -130,7 +145,8 @@ pub(crate) fn open(
     let observe = move |report: &CommitReport| sync_seconds.observe(report.synced.took.as_secs_f64());
     let spawned = Committer::spawn_observed(journal, policy, observe);
     let (commit, thread) = spawned.context("while starting the journal's committer")?;
-    Ok(OpenJournal { commit, thread, settled, kept: Kept { segments, cursor, up_to, store } })
+    let kept = Kept { segments, dir, books, losses, cursor, up_to, store };
+    Ok(OpenJournal { commit, thread, settled, losses: LossOutbox::default(), kept })
 }
 
 /// The memory budget already holds what waits for the journal; this is a second, wider wall.
@@ -182,9 +198,29 @@ fn place_of(cursor: &Cursor, recovery: &Recovery) -> anyhow::Result<(Option<Lsn>
     }
 }
 
-fn rebuild(dir: &Path, from: Lsn, streams: &Streams) -> anyhow::Result<Rebuilt> {
+/// Takes the books over from their file; false if everything must be counted anew.
+fn take_books(path: &Path, store: u128, streams: &Streams) -> bool {
+    match books::load(path, store, streams) {
+        Ok(is_there) => is_there,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the whole journal is counted to find what there is of each source");
+            false
+        }
+    }
+}
+
+fn rebuild(dir: &Path, from: Lsn, streams: &Streams, losses: &mut Losses) -> anyhow::Result<Rebuilt> {
     let mut reader = Reader::open(dir).context("while opening the journal to read")?;
-    marks::rebuild(&mut reader, from, streams).context("while rebuilding the places of streams from the journal")
+    let mut copied = Ok(());
+    let rebuilt = marks::rebuild(&mut reader, from, streams, |entry| {
+        if is_loss(entry.kind) && copied.is_ok() {
+            copied = losses.copy(entry.lsn, entry.body);
+        }
+    });
+    let rebuilt = rebuilt.context("while rebuilding the places of streams from the journal")?;
+    copied.and_then(|()| losses.sync()).context("while copying gaps and accounts")?;
+    Ok(rebuilt)
 }
 
 fn new_store_id() -> anyhow::Result<u128> {

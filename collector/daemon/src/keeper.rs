@@ -1,8 +1,9 @@
 //! Keeps the journal: gauges, marks and retention, once a second on a thread of its own.
 //!
 //! The order of a checkpoint is what makes it safe: first how far all marks are known is noted
-//! (`Settled`), then the marks are taken and made durable, and only then the cursor moves, to right
-//! behind what was noted. What came between is read again at the next start, and the highest counts.
+//! (`Settled`), then books and marks are taken, then the marks are made durable in the journal, and with
+//! them everything the books tell of, then copies of losses and the books, and only then the cursor moves,
+//! to right behind what was noted. What came between is read again at the next start, and the highest counts.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -10,8 +11,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use canh_journal::{CommitHandle, CommitStats, Lsn, Retention, SegmentInfo, SegmentState};
 
+use crate::books;
 use crate::journal::{Kept, Settled};
 use crate::kinds::KIND_MARKS;
+use crate::losses::LossOutbox;
 use crate::marks;
 use crate::metrics::Metrics;
 use crate::streams::Streams;
@@ -33,6 +36,7 @@ const STATES: [(SegmentState, &str); 3] =
 pub(crate) struct Keeper {
     commit: CommitHandle,
     settled: Arc<Settled>,
+    losses: LossOutbox,
     kept: Kept,
     retention: Retention,
     streams: Arc<Streams>,
@@ -47,13 +51,14 @@ impl Keeper {
     pub(crate) fn new(
         commit: CommitHandle,
         settled: Arc<Settled>,
+        losses: LossOutbox,
         kept: Kept,
         retention: Retention,
         streams: Arc<Streams>,
         metrics: Metrics,
     ) -> Self {
         let (shown, looked) = (CommitStats::default(), (Instant::now(), 0));
-        Self { commit, settled, kept, retention, streams, metrics, shown, looked }
+        Self { commit, settled, losses, kept, retention, streams, metrics, shown, looked }
     }
 
     /// Keeps the journal until the sender of `stop` is dropped, and then once more.
@@ -61,6 +66,7 @@ impl Keeper {
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(TICK) {
             self.tick();
         }
+        self.copy_losses();
         self.keep_marks();
         self.show(self.commit.stats());
     }
@@ -69,12 +75,25 @@ impl Keeper {
     pub(crate) fn tick(&mut self) {
         let stats = self.commit.stats();
         self.show(stats);
+        self.copy_losses();
         let (at, bytes) = self.looked;
         let is_due = stats.bytes.saturating_sub(bytes) >= CHECKPOINT_BYTES || at.elapsed() >= CHECKPOINT_EVERY;
         if is_due && !stats.is_waiting_for_space {
             self.keep_marks();
         }
         self.drop_oldest();
+    }
+
+    /// Copies gaps and accounts for those who ask for losses; false if it cannot be done now.
+    fn copy_losses(&mut self) -> bool {
+        match self.kept.losses.flush(&self.losses, &self.kept.dir) {
+            Ok(()) => true,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "gaps and accounts are not copied; a restart reads them from the journal");
+                false
+            }
+        }
     }
 
     fn show(&mut self, stats: CommitStats) {
@@ -107,6 +126,7 @@ impl Keeper {
     /// Writes all marks into the journal and moves the cursor, if anything has happened since.
     pub(crate) fn keep_marks(&mut self) {
         let known = self.settled.last();
+        let Some(books) = books::encode(&self.streams, self.kept.store) else { return };
         let states = self.streams.durable();
         self.metrics.streams.set(i64::try_from(states.len()).unwrap_or(i64::MAX));
         self.looked = (Instant::now(), self.commit.stats().bytes);
@@ -115,6 +135,13 @@ impl Keeper {
             return;
         }
         let Some(last) = self.write(marks::encode(&states)) else { return };
+        if !self.copy_losses() {
+            return;
+        }
+        if let Err(error) = books::save(&self.kept.books, &books) {
+            tracing::warn!(%error, "the books were not kept");
+            return;
+        }
         if let Err(error) = self.kept.cursor.set(known.next(), &self.kept.store.to_le_bytes()) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the place of the marks was not kept");
             return;

@@ -6,3 +6,5 @@ pub(crate) const KIND_EVENTS: u8 = 1;
 pub(crate) const KIND_GAP: u8 = 2;
 /// High-water marks of all streams.
 pub(crate) const KIND_MARKS: u8 = 3;
+/// A `StoredAccount`: what an agent has stated, and the collector's own count.
+pub(crate) const KIND_ACCOUNT: u8 = 4;

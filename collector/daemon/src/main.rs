@@ -7,8 +7,11 @@
 //!                                  └── ACK after fdatasync ┘
 //! ```
 
+mod agencies;
 mod arguments;
 mod authority;
+mod book;
+mod books;
 mod budget;
 mod ca;
 mod commands;
@@ -25,18 +28,19 @@ mod journal;
 mod keeper;
 mod kinds;
 mod listener;
+mod losses;
 mod marks;
 mod metrics;
 mod networks;
 mod normalise;
 mod presence;
+mod quota;
 mod registry;
 mod retry;
 mod revocation;
 mod run;
 mod server_identity;
 mod session;
-mod stored_gap;
 mod streams;
 mod throttle;
 mod tls_plan;

@@ -1,4 +1,5 @@
-//! High-water marks through a restart: written into the journal now and then, and rebuilt from it.
+//! High-water marks and books through a restart: marks are written into the journal now and then, and
+//! both are brought up to its end from there.
 //!
 //! Every batch and gap in the journal says how far it brings its stream. So that a start need not
 //! read the whole journal, all marks are written into it as records of their own, and a cursor
@@ -8,11 +9,12 @@
 //! magic "CSM" │ version u8 │ count u32 │ each: agent text, stream text, epoch u128, durable u64
 //! ```
 
-use canh_event::{ByteReader, ByteWriter, DecodeError, Epoch, RecordSequence, StoredBatch};
-use canh_journal::{Lsn, ReadError, Reader};
+use canh_event::{
+    ByteReader, ByteWriter, DecodeError, Epoch, EventBatch, RecordSequence, StoredAccount, StoredBatch, StoredGap,
+};
+use canh_journal::{Entry, Lsn, ReadError, Reader};
 
-use crate::kinds::{KIND_EVENTS, KIND_GAP, KIND_MARKS};
-use crate::stored_gap::StoredGap;
+use crate::kinds::{KIND_ACCOUNT, KIND_EVENTS, KIND_GAP, KIND_MARKS};
 use crate::streams::{MarkState, Streams};
 
 const MAGIC: &[u8; 3] = b"CSM";
@@ -76,30 +78,49 @@ fn decode(bytes: &[u8]) -> Result<Vec<MarkState>, DecodeError> {
     Ok(states)
 }
 
-/// Returns what a journal record says about marks; nothing for a kind that is not ours.
-fn states_of(kind: u8, body: &[u8]) -> Result<Vec<MarkState>, DecodeError> {
+/// Takes in what a journal record says about marks and books; nothing for a kind that is not ours.
+fn restore(kind: u8, body: &[u8], streams: &Streams) -> Result<(), DecodeError> {
     match kind {
         KIND_EVENTS => {
             let (head, rest) = StoredBatch::decode_head(body)?;
-            let rows = StoredBatch::row_count(rest)? as u64;
+            let runs = EventBatch::decode_sources(rest)?;
+            let rows: u64 = runs.iter().map(|(_, count)| count).sum();
             let durable = RecordSequence(head.first.0.saturating_add(rows).saturating_sub(1));
-            Ok(vec![MarkState { agent: head.agent, stream: head.stream, epoch: head.epoch, durable }])
+            let state = MarkState { agent: head.agent, stream: head.stream, epoch: head.epoch, durable };
+            let runs = runs.iter().map(|(source, count)| (source.as_ref(), *count));
+            streams.restore(&state).book().note_records(head.first, runs);
         }
         KIND_GAP => {
-            let StoredGap { agent, gap, .. } = StoredGap::decode(body)?;
-            Ok(vec![MarkState { agent, durable: gap.last(), epoch: gap.epoch, stream: gap.stream }])
+            let gap = StoredGap::decode(body)?;
+            let durable = gap.last();
+            let StoredGap { agent, stream, epoch, from, count, reason, sources, .. } = gap;
+            let mark = streams.restore(&MarkState { agent, stream, epoch, durable });
+            mark.book().note_gap(from, count, reason, &sources);
         }
-        KIND_MARKS => decode(body),
-        _ => Ok(Vec::new()),
+        KIND_ACCOUNT => {
+            let account = StoredAccount::decode(body)?;
+            let (agent, stream) = (account.agent.clone(), account.stream.clone());
+            let mark = streams.restore(&MarkState { agent, stream, epoch: account.epoch, durable: account.position });
+            mark.book().adopt(&account);
+        }
+        KIND_MARKS => decode(body)?.iter().for_each(|state| drop(streams.restore(state))),
+        _ => {}
     }
+    Ok(())
 }
 
-/// Reads the journal from `from` to its end and restores every mark it tells of. Records that cannot
-/// be read are logged and counted: what they brought is sent again by its agent, or reported as a gap.
+/// Reads the journal from `from` to its end and restores every mark and book it tells of; `seen` is shown
+/// every record. Records that cannot be read are logged and counted: what they brought is sent again by
+/// its agent, or reported as a gap.
 ///
 /// # Errors
 /// [`ReadError`] that no reading on can pass.
-pub(crate) fn rebuild(reader: &mut Reader, from: Lsn, streams: &Streams) -> Result<Rebuilt, ReadError> {
+pub(crate) fn rebuild(
+    reader: &mut Reader,
+    from: Lsn,
+    streams: &Streams,
+    mut seen: impl FnMut(&Entry<'_>),
+) -> Result<Rebuilt, ReadError> {
     let oldest = reader.oldest()?;
     if from < oldest {
         tracing::warn!(%from, %oldest, "the journal no longer reaches back to the kept place, reading all of it");
@@ -111,12 +132,10 @@ pub(crate) fn rebuild(reader: &mut Reader, from: Lsn, streams: &Streams) -> Resu
             Ok(Some(entry)) => {
                 rebuilt.records += 1;
                 rebuilt.changes += u64::from(entry.kind != KIND_MARKS);
-                match states_of(entry.kind, entry.body) {
-                    Ok(states) => states.iter().for_each(|state| streams.restore(state)),
-                    Err(error) => {
-                        rebuilt.lost += 1;
-                        tracing::error!(lsn = %entry.lsn, %error, "a journal record is not what its kind says");
-                    }
+                seen(&entry);
+                if let Err(error) = restore(entry.kind, entry.body, streams) {
+                    rebuilt.lost += 1;
+                    tracing::error!(lsn = %entry.lsn, %error, "a journal record is not what its kind says");
                 }
             }
             Ok(None) => return Ok(rebuilt),
@@ -132,8 +151,8 @@ pub(crate) fn rebuild(reader: &mut Reader, from: Lsn, streams: &Streams) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use canh_event::GapReason;
     use canh_journal::{Journal, JournalOptions};
-    use canh_wire::{Gap, GapReason};
 
     use super::*;
 
@@ -143,14 +162,15 @@ mod tests {
     }
 
     fn gap_record(agent: &str, from: u64, count: u64) -> Vec<u8> {
-        let (stream, epoch) = ("log".parse().unwrap(), Epoch(1));
-        let gap = Gap { stream, epoch, from: RecordSequence(from), count, reason: GapReason::SpoolFull };
-        StoredGap { agent: agent.parse().unwrap(), gap, received: canh_event::Timestamp::EPOCH }.encode()
+        let (agent, stream, agency, epoch) = (agent.parse().unwrap(), "log".parse().unwrap(), None, Epoch(1));
+        let (from, reason, sources) = (RecordSequence(from), GapReason::SpoolFull, Vec::new());
+        let received = canh_event::Timestamp::EPOCH;
+        StoredGap { agent, agency, stream, epoch, from, count, reason, received, sources }.encode()
     }
 
     fn rebuilt(dir: &std::path::Path, from: Lsn) -> (Vec<MarkState>, Rebuilt) {
         let streams = Streams::new(4);
-        let rebuilt = rebuild(&mut Reader::open(dir).unwrap(), from, &streams).unwrap();
+        let rebuilt = rebuild(&mut Reader::open(dir).unwrap(), from, &streams, |_| {}).unwrap();
         let mut states = streams.durable();
         states.sort_by(|left, right| (&left.agent, left.epoch).cmp(&(&right.agent, right.epoch)));
         (states, rebuilt)

@@ -1,8 +1,11 @@
 //! All metrics of the collector: names, meanings, and nothing else. Added to once a batch.
 
+use canh_event::AgencyId;
 use canh_service::metrics::{Metrics as Registry, MetricsError};
 use canh_wire::DenialCode;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use crate::agencies::AgencyLabels;
 
 /// From half a millisecond, below which no disk syncs, to ten seconds, past which an agent gives up.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -34,6 +37,14 @@ pub(crate) struct Metrics {
     pub(crate) dropped_batches: IntCounterVec,
     pub(crate) gaps: IntCounterVec,
     pub(crate) gap_records: IntCounterVec,
+    agencies: AgencyLabels,
+    agency_records: IntCounterVec,
+    agency_lost: IntCounterVec,
+    pub(crate) accounts: IntCounterVec,
+    pub(crate) disagreements: IntCounter,
+    pub(crate) clones: IntCounter,
+    pub(crate) quota_pauses: IntCounterVec,
+    pub(crate) quota_paused: IntGauge,
     pub(crate) spools_behind: IntCounter,
     pub(crate) memory_bytes: IntGauge,
     pub(crate) streams: IntGauge,
@@ -114,6 +125,36 @@ impl Metrics {
             )?,
             gaps: by("gaps_total", "reason", "Gaps that agents reported.")?,
             gap_records: by("gap_records_total", "reason", "Records that agents reported as never to come.")?,
+            agencies: AgencyLabels::default(),
+            agency_records: by(
+                "agency_records_total",
+                "agency",
+                "Records stored, by agency; agencies past the 256th are `_other`.",
+            )?,
+            agency_lost: registry.counters(
+                "canh_collector_agency_lost_records_total",
+                "Records that agents reported as lost, by agency and reason.",
+                &["agency", "reason"],
+            )?,
+            accounts: by(
+                "accounts_total",
+                "result",
+                "Accounts that agents stated: `agrees` with the collector's own count, `disagrees`, or `stale`.",
+            )?,
+            disagreements: counter(
+                "ledger_disagreements_total",
+                "Accounts that do not add up: a record was lost or doubled without a reason. Must stay 0.",
+            )?,
+            clones: counter(
+                "clones_total",
+                "Batches with sequences received before and other records: a cloned agent, or a replay.",
+            )?,
+            quota_pauses: by(
+                "quota_pauses_total",
+                "scope",
+                "Times an agent was paused because its quota, or its agency's, was used up; its records wait in its spool.",
+            )?,
+            quota_paused: gauge("quota_paused_agents", "Connections that are paused now because of a quota.")?,
             spools_behind: counter(
                 "spools_behind_total",
                 "Streams whose agent has spooled less than it once sent: a machine rolled back, or two of one name.",
@@ -174,6 +215,18 @@ impl Metrics {
             self.enrolments.with_label_values(&[result]).inc_by(0);
             self.renewals.with_label_values(&[result]).inc_by(0);
         }
+    }
+}
+
+impl Metrics {
+    /// Counts records stored of an agency.
+    pub(crate) fn count_stored(&self, agency: &AgencyId, records: u64) {
+        self.agency_records.with_label_values(&[self.agencies.label(agency)]).inc_by(records);
+    }
+
+    /// Counts records lost of an agency.
+    pub(crate) fn count_lost(&self, agency: &AgencyId, reason: &str, records: u64) {
+        self.agency_lost.with_label_values(&[self.agencies.label(agency), reason]).inc_by(records);
     }
 }
 

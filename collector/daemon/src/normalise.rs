@@ -8,26 +8,27 @@
 //!
 //! A stream always meets the same thread, so its order is kept and this is the one place that
 //! decides what of it is new. What cannot be unpacked is refused, and so is everything the session
-//! sent behind it: a hole is never stored.
+//! sent behind it: a hole is never stored. It also keeps the stream's book, and holds what the agent states
+//! against it.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use canh_event::{AgencyId, RecordSequence, Timestamp};
+use canh_event::{AgencyId, RecordBatch, RecordSequence, StoredGap, Timestamp};
 use canh_journal::{CommitError, CommitHandle, Lsn};
 use canh_service::notify::Pulse;
-use canh_wire::{Batch, Gap, Nack, NackCode, Place, UnpackError, Unpacker};
+use canh_wire::{Account, Batch, Gap, Nack, NackCode, Place, UnpackError, Unpacker};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::events::{EventMaker, Piece, Sender};
 use crate::journal::Settled;
-use crate::kinds::{KIND_EVENTS, KIND_GAP};
+use crate::kinds::{KIND_ACCOUNT, KIND_EVENTS, KIND_GAP};
+use crate::losses::{LossOutbox, is_loss};
 use crate::metrics::Metrics;
 use crate::retry::retry_after;
-use crate::stored_gap::StoredGap;
-use crate::streams::{Mark, SessionSignal};
+use crate::streams::{Digest, Mark, SessionSignal};
 use crate::throttle::Throttle;
 
 /// Jobs waiting for one thread; each holds at most one packed batch, and all are in the budget.
@@ -46,11 +47,12 @@ pub(crate) struct Job {
     pub(crate) read_at: Instant,
 }
 
-/// A batch or a gap.
+/// A batch, a gap or an account.
 #[derive(Debug)]
 pub(crate) enum Work {
     Batch(Batch),
     Gap { gap: Gap, received: Timestamp },
+    Account { account: Account, received: Timestamp },
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ enum Message {
 pub(crate) struct Onward {
     pub(crate) commit: CommitHandle,
     pub(crate) settled: Arc<Settled>,
+    pub(crate) losses: LossOutbox,
     pub(crate) metrics: Metrics,
 }
 
@@ -103,6 +106,7 @@ impl Normalisers {
                 maker: EventMaker::new(),
                 onward: onward.clone(),
                 refusals: Throttle::new(Duration::from_secs(1)),
+                alarms: Throttle::new(Duration::from_secs(1)),
             };
             let beats = pulse.clone();
             let builder = thread::Builder::new().name(format!("normalise-{index}"));
@@ -139,6 +143,7 @@ struct Normaliser {
     maker: EventMaker,
     onward: Onward,
     refusals: Throttle,
+    alarms: Throttle,
 }
 
 /// What of a run of records is new.
@@ -172,7 +177,8 @@ impl Normaliser {
                 let under_way = UnderWay { mark, session, memory, read_at };
                 match work {
                     Work::Batch(batch) => self.take_batch(under_way, &agency, &batch),
-                    Work::Gap { gap, received } => self.take_gap(under_way, gap, received),
+                    Work::Gap { gap, received } => self.take_gap(under_way, agency, gap, received),
+                    Work::Account { account, received } => self.take_account(under_way, &agency, account, received),
                 }
             }
         }
@@ -185,7 +191,7 @@ impl Normaliser {
             Novelty::Nothing => {
                 metrics.duplicate_batches.inc();
                 metrics.duplicate_records.inc_by(u64::from(batch.count));
-                return under_way.session.wake();
+                return self.take_again(&under_way, batch);
             }
             Novelty::BehindAHole => return metrics.dropped_batches.with_label_values(&["behind_refused"]).inc(),
         };
@@ -205,12 +211,22 @@ impl Normaliser {
         let (last, mut under_way) = (batch.last(), Some(under_way));
         let onward = &self.onward;
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        mark.note_digest(Digest { first: batch.first, last, crc: digest(&records) });
+        let mut from = skip;
         self.maker.make(&sender, batch.first, &records, skip, |Piece { last: piece_last, body }| {
+            let to = usize::try_from(piece_last.0.saturating_sub(batch.first.0)).map_or(usize::MAX, |index| index + 1);
+            let tallies = records.tally(from, to);
+            let mut book = mark.book();
+            let first = RecordSequence(batch.first.0.saturating_add(from as u64));
+            book.note_records(first, tallies.iter().map(|tally| (Some(tally.source), tally.count)));
+            from = to;
             mark.set_submitted(piece_last);
             // Memory and the time of the acknowledgement belong to the batch, so to its last piece.
             let whole = if piece_last == last { under_way.take() } else { None };
             onward.commit(KIND_EVENTS, body, Arc::clone(&mark), piece_last, whole);
+            drop(book);
         });
+        onward.metrics.count_stored(agency, (records.len() - skip.min(records.len())) as u64);
         let counts = self.maker.take_counts();
         for (format, count) in counts.formats() {
             onward.metrics.records.with_label_values(&[format]).inc_by(count);
@@ -218,23 +234,79 @@ impl Normaliser {
         onward.metrics.cut_records.inc_by(counts.cut);
     }
 
-    fn take_gap(&mut self, under_way: UnderWay, mut gap: Gap, received: Timestamp) {
+    /// Looks at a batch that was received before: it should be the same.
+    fn take_again(&mut self, under_way: &UnderWay, batch: &Batch) {
+        let known = under_way.mark.digest_of(batch.first, batch.last());
+        let again = known.and_then(|known| {
+            let records = self.unpacker.unpack(&batch.body, batch.count);
+            // What cannot be unpacked is another one too.
+            (records.map_or(!known, |records| digest(&records)) != known).then_some(())
+        });
+        if again.is_none() {
+            return under_way.session.wake();
+        }
+        self.onward.metrics.clones.inc();
+        if let Some(held_back) = self.alarms.pass(Instant::now()) {
+            let (agent, stream) = (under_way.mark.agent(), under_way.mark.stream());
+            let (first, count) = (batch.first.0, batch.count);
+            tracing::error!(%agent, %stream, first, count, held_back, "records sent again are others than before: a cloned agent, or somebody with its key");
+        }
+        let code = NackCode::Protocol;
+        under_way.session.refuse(Nack { code, retry_after: retry_after(code), place: Some(batch.place()) });
+    }
+
+    fn take_gap(&mut self, under_way: UnderWay, agency: AgencyId, mut gap: Gap, received: Timestamp) {
         let metrics = &self.onward.metrics;
         let skip = match novelty(gap.from, gap.last(), under_way.mark.submitted()) {
             Novelty::From(skip) => skip,
             Novelty::Nothing => return under_way.session.wake(),
             Novelty::BehindAHole => return metrics.dropped_batches.with_label_values(&["behind_refused"]).inc(),
         };
-        gap.from = RecordSequence(gap.from.0 + skip);
-        gap.count -= skip;
+        gap.cut_front(skip);
         let (reason, last, count) = (gap.reason.as_str(), gap.last(), gap.count);
         metrics.gaps.with_label_values(&[reason]).inc();
         metrics.gap_records.with_label_values(&[reason]).inc_by(count);
+        if gap.reason.is_loss() {
+            metrics.count_lost(&agency, reason, count);
+        }
         let mark = Arc::clone(&under_way.mark);
-        tracing::warn!(agent = %mark.agent(), stream = %mark.stream(), from = gap.from.0, count, reason, "records will never come");
-        let body = StoredGap { agent: mark.agent().clone(), gap, received }.encode();
+        if let Some(held_back) = self.alarms.pass(Instant::now()) {
+            tracing::warn!(agent = %mark.agent(), stream = %mark.stream(), from = gap.from.0, count, reason, held_back, "records will never come");
+        }
+        let Gap { stream, epoch, from, count, reason, sources } = gap;
+        let (agent, agency) = (mark.agent().clone(), Some(agency));
+        let stored = StoredGap { agent, agency, stream, epoch, from, count, reason, received, sources };
+        let mut book = mark.book();
+        book.note_gap(from, count, reason, &stored.sources);
         mark.set_submitted(last);
-        self.onward.commit(KIND_GAP, body, mark, last, Some(under_way));
+        self.onward.commit(KIND_GAP, stored.encode(), Arc::clone(&mark), last, Some(under_way));
+        drop(book);
+    }
+
+    /// Holds an account against the book, and stores both.
+    fn take_account(&mut self, under_way: UnderWay, agency: &AgencyId, account: Account, received: Timestamp) {
+        let mark = Arc::clone(&under_way.mark);
+        let book = mark.book();
+        let metrics = &self.onward.metrics;
+        if account.position != mark.submitted() || account.position != book.position() {
+            // Another connection is further, or something before it was refused.
+            return metrics.accounts.with_label_values(&["stale"]).inc();
+        }
+        let position = account.position;
+        let stored = book.hold_against(mark.agent(), agency, account, received);
+        match stored.disagreement() {
+            None => metrics.accounts.with_label_values(&["agrees"]).inc(),
+            Some(disagreement) => {
+                metrics.accounts.with_label_values(&["disagrees"]).inc();
+                metrics.disagreements.inc();
+                if let Some(held_back) = self.alarms.pass(Instant::now()) {
+                    let (agent, stream) = (mark.agent(), mark.stream());
+                    tracing::error!(%agent, %stream, position = position.0, ?disagreement, held_back, "the loss ledger does not balance");
+                }
+            }
+        }
+        self.onward.commit(KIND_ACCOUNT, stored.encode(), Arc::clone(&mark), position, Some(under_way));
+        drop(book);
     }
 
     fn refuse(&self, under_way: &UnderWay, place: Place, error: &UnpackError) {
@@ -249,7 +321,15 @@ impl Normaliser {
     }
 }
 
-/// What follows a batch or gap until it is durable.
+/// Returns a digest of records: the same ones give the same, however they were packed.
+fn digest(records: &RecordBatch) -> u32 {
+    records.iter().fold(0, |crc, record| {
+        let crc = crc32c::crc32c_append(crc, &record.received.nanos().to_le_bytes());
+        crc32c::crc32c_append(crc, record.bytes)
+    })
+}
+
+/// What follows a batch, gap or account until it is durable.
 #[derive(Debug)]
 struct UnderWay {
     mark: Arc<Mark>,
@@ -262,8 +342,12 @@ impl Onward {
     fn commit(&self, kind: u8, body: Vec<u8>, mark: Arc<Mark>, last: RecordSequence, whole: Option<UnderWay>) {
         let (settled, metrics) = (Arc::clone(&self.settled), self.metrics.clone());
         let submitted = Instant::now();
+        let copy = is_loss(kind).then(|| (self.losses.clone(), body.clone()));
         self.commit.submit(kind, body, move |result: Result<Lsn, CommitError>| match result {
             Ok(lsn) => {
+                if let Some((losses, body)) = copy {
+                    losses.push(lsn, body);
+                }
                 mark.settle(last);
                 settled.settle(lsn);
                 metrics.journal_commit_seconds.observe(submitted.elapsed().as_secs_f64());

@@ -25,9 +25,11 @@ use crate::keeper::Keeper;
 use crate::listener::Listener;
 use crate::metrics::Metrics;
 use crate::normalise::{Normalisers, Onward, Running};
+use crate::quota::Quotas;
 use crate::revocation;
 use crate::session::Shared;
 use crate::streams::Streams;
+use crate::throttle::Throttle;
 use crate::tls_plan::{Plan, Tls};
 
 /// Threads of the runtime: connections cost little, what costs has threads of its own.
@@ -96,6 +98,8 @@ async fn assemble(path: &Path, config: Config, settings: canh_service::config::S
         gate,
         normalisers: normalisers.clone(),
         budget: Budget::new(config.limits.memory_bytes, metrics.memory_bytes.clone()),
+        quotas: Quotas::new(config.quotas),
+        quota_talk: Throttle::new(Duration::from_secs(1)),
         metrics: metrics.clone(),
         connections: Arc::new(Semaphore::new(config.limits.connections)),
         store,
@@ -139,12 +143,17 @@ fn start_rooms(
     streams: &Arc<Streams>,
     metrics: &Metrics,
 ) -> anyhow::Result<(Normalisers, Rooms)> {
-    let OpenJournal { commit, thread: journal, settled, kept } = opened;
-    let onward = Onward { commit: commit.clone(), settled: Arc::clone(&settled), metrics: metrics.clone() };
+    let OpenJournal { commit, thread: journal, settled, losses, kept } = opened;
+    let onward = Onward {
+        commit: commit.clone(),
+        settled: Arc::clone(&settled),
+        losses: losses.clone(),
+        metrics: metrics.clone(),
+    };
     let (normalisers, running) = Normalisers::spawn(thread_count(config.threads), &onward)?;
     let (compressor, compressor_stop) = start_compressor(&kept, metrics)?;
     let (retention, streams) = (config.retention, Arc::clone(streams));
-    let keeper = Keeper::new(commit, settled, kept, retention, streams, metrics.clone());
+    let keeper = Keeper::new(commit, settled, losses, kept, retention, streams, metrics.clone());
     let (keeper_stop, stopped) = std::sync::mpsc::channel();
     let keeper = thread::Builder::new().name("journal-keeper".to_owned()).spawn(move || keeper.run(&stopped))?;
     Ok((normalisers, Rooms { journal, keeper, keeper_stop, compressor, compressor_stop, running, onward }))

@@ -5,7 +5,7 @@
 //! is the normaliser's business, who knows all connections of a stream.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
 use canh_event::{MAX_BATCH_ROWS, Timestamp};
 use canh_service::signals::Shutdown;
@@ -16,15 +16,23 @@ use canh_wire::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::budget::Budget;
 use crate::connection::{Connection, ConnectionError, Incoming};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
 use crate::normalise::{Ended, Job, Normalisers, Work};
+use crate::quota::{Pace, Quota, Quotas, Scope};
 use crate::retry::retry_after;
 use crate::streams::{Mark, SessionSignal, Streams};
+use crate::throttle::Throttle;
+
+/// How many windows a paused agent may have sent before it is told to leave: one may be on its way when
+/// it is paused, and one more is patience.
+const PAUSED_WINDOWS: u64 = 2;
+/// Longest time a connection is told to stay away for its quota.
+const MAX_QUOTA_WAIT: Duration = Duration::from_secs(600);
 
 /// How long a session that was severed has to say so to its agent, before it is cut wherever it is.
 const POLITENESS: Duration = Duration::from_secs(2);
@@ -36,6 +44,9 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) normalisers: Normalisers,
     pub(crate) budget: Budget,
+    pub(crate) quotas: Quotas,
+    /// Holds back lines about quotas.
+    pub(crate) quota_talk: Throttle,
     pub(crate) metrics: Metrics,
     /// One permit a connection.
     pub(crate) connections: Arc<Semaphore>,
@@ -73,7 +84,24 @@ struct Session<S> {
     who: AgentIdentity,
     signal: Arc<SessionSignal>,
     marks: Vec<Arc<Mark>>,
+    quota: Quota,
+    accounts: Pace,
+    /// Until when the agent has no credit, and what it has sent since.
+    pause: Option<Pause>,
     shared: Arc<Shared>,
+}
+
+/// A session without credit, counted for as long as this lives.
+struct Pause {
+    until: Instant,
+    sent_bytes: u64,
+    shown: prometheus::IntGauge,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.shown.dec();
+    }
 }
 
 /// Serves a connection that has passed the handshake and the gate; `signal` reaches it from outside.
@@ -156,7 +184,9 @@ where
         return Ending::Connection(error);
     }
     connection.settle(protocol.version());
-    let session = Session { connection, protocol, who, signal, marks, shared: Arc::clone(shared) };
+    let quota = shared.quotas.of(&who.agent, &who.agency, StdInstant::now());
+    let (accounts, pause, shared) = (Pace::default(), None, Arc::clone(shared));
+    let session = Session { connection, protocol, who, signal, marks, quota, accounts, pause, shared };
     session.run().await
 }
 
@@ -166,11 +196,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let signal = Arc::clone(&self.signal);
         let stopping = shared.shutdown.wait();
         tokio::pin!(stopping);
+        // A new connection is no way out of a debt.
+        if let Some((wait, scope)) = self.quota.wait(StdInstant::now())
+            && let Err(ending) = self.withhold(wait, scope, 0).await
+        {
+            return self.end(ending).await;
+        }
         loop {
+            let resumes = self.pause.as_ref().map(|pause| pause.until);
             let step = tokio::select! {
                 biased;
                 () = &mut stopping => return self.leave(ByeReason::Stopping, Ending::Stopping).await,
                 () = signal.woken() => self.acknowledge().await.map(|()| None),
+                () = at(resumes) => self.resume().await.map(|()| None),
                 next = self.connection.next() => match next {
                     Ok(Some(incoming)) => self.take(incoming).await,
                     Ok(None) => return Ending::Left,
@@ -191,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Takes a frame; returns the agent's reason if it was a BYE.
     async fn take(&mut self, incoming: Incoming) -> Result<Option<ByeReason>, Ending> {
         let Incoming { frame, room } = incoming;
-        let records = if let Frame::Batch(batch) = &frame { u64::from(batch.count) } else { 0 };
+        let again = self.again(&frame);
         let event = self.protocol.receive(frame, now()).map_err(Ending::Protocol)?;
         match event {
             CollectorEvent::Batch(accepted) => {
@@ -202,16 +240,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // What was set aside for reading is given back only now, when the work has its own.
                 drop(room);
                 let mark = self.mark_of(&batch.stream)?;
+                let (bytes, records) = (batch.body.raw_len() as u64, u64::from(batch.count));
                 self.submit(mark, Work::Batch(batch), memory).await?;
+                self.charge(bytes, records).await?;
             }
             CollectorEvent::Gap(gap) => {
                 let mark = self.mark_of(&gap.stream)?;
                 self.submit(mark, Work::Gap { gap, received: now() }, None).await?;
+                self.charge(0, 1).await?;
+            }
+            CollectorEvent::Account(account) => {
+                if self.accounts.allows_account(StdInstant::now()) {
+                    let mark = self.mark_of(&account.stream)?;
+                    let memory = self.shared.budget.work(canh_wire::LEDGER_LIMIT).await.ok();
+                    self.submit(mark, Work::Account { account, received: now() }, memory).await?;
+                } else {
+                    self.shared.metrics.accounts.with_label_values(&["stale"]).inc();
+                }
             }
             CollectorEvent::Duplicate(ack) => {
-                self.shared.metrics.duplicate_batches.inc_by(u64::from(records > 0));
-                self.shared.metrics.duplicate_records.inc_by(records);
                 self.write(&[Frame::Ack(ack)]).await?;
+                // Whether it is the same is looked at where records are unpacked.
+                if let Some(batch) = again {
+                    let memory = self.shared.budget.work(batch.body.raw_len()).await.ok();
+                    let mark = self.mark_of(&batch.stream)?;
+                    let (bytes, records) = (batch.body.raw_len() as u64, u64::from(batch.count));
+                    self.submit(mark, Work::Batch(batch), memory).await?;
+                    self.charge(bytes, records).await?;
+                }
             }
             CollectorEvent::Answer(frame) => self.write(&[frame]).await?,
             CollectorEvent::Heard(_) => {}
@@ -227,6 +283,60 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.acknowledge().await?;
         self.connection.excuse();
         Ok(None)
+    }
+
+    /// Returns a batch that the stream has been given before.
+    fn again(&self, frame: &Frame) -> Option<canh_wire::Batch> {
+        let Frame::Batch(batch) = frame else { return None };
+        let mark = self.mark_of(&batch.stream).ok()?;
+        (batch.last() <= mark.submitted()).then(|| batch.clone())
+    }
+
+    /// Charges what was sent, and withholds credit from an agent whose quota is used up.
+    async fn charge(&mut self, bytes: u64, records: u64) -> Result<(), Ending> {
+        let over = self.quota.charge(bytes, records, StdInstant::now());
+        match over {
+            None => Ok(()),
+            Some((wait, scope)) => self.withhold(wait, scope, bytes).await,
+        }
+    }
+
+    /// Takes the credit back until the quota has room again: what the agent has not sent waits in its spool.
+    /// One that goes on sending is told to leave.
+    async fn withhold(&mut self, wait: Duration, scope: Scope, bytes: u64) -> Result<(), Ending> {
+        let until = Instant::now() + wait;
+        if let Some(pause) = &mut self.pause {
+            pause.until = until;
+            pause.sent_bytes = pause.sent_bytes.saturating_add(bytes);
+            if pause.sent_bytes > self.shared.window.saturating_mul(PAUSED_WINDOWS) {
+                let nack = Nack { code: NackCode::Quota, retry_after: wait.min(MAX_QUOTA_WAIT), place: None };
+                self.shared.metrics.nacks.with_label_values(&[nack.code.as_str()]).inc();
+                self.write(&[Frame::Nack(nack)]).await?;
+                return Err(Ending::Refused(NackCode::Quota));
+            }
+            return Ok(());
+        }
+        self.shared.metrics.quota_pauses.with_label_values(&[scope.as_str()]).inc();
+        if let Some(held_back) = self.shared.quota_talk.pass(StdInstant::now()) {
+            let (agent, agency, scope) = (&self.who.agent, &self.who.agency, scope.as_str());
+            tracing::warn!(%agent, %agency, scope, wait_secs = wait.as_secs_f64(), held_back, "quota used up, records wait in the agent's spool");
+        }
+        let shown = self.shared.metrics.quota_paused.clone();
+        shown.inc();
+        self.pause = Some(Pause { until, sent_bytes: 0, shown });
+        let credit = self.protocol.set_window(0);
+        self.write(&[credit]).await
+    }
+
+    /// Gives the credit back, if the quota has room.
+    async fn resume(&mut self) -> Result<(), Ending> {
+        if let (Some(pause), Some((wait, _))) = (&mut self.pause, self.quota.wait(StdInstant::now())) {
+            pause.until = Instant::now() + wait;
+            return Ok(());
+        }
+        self.pause = None;
+        let credit = self.protocol.set_window(self.shared.window);
+        self.write(&[credit]).await
     }
 
     fn mark_of(&self, stream: &canh_event::StreamName) -> Result<Arc<Mark>, Ending> {
@@ -319,6 +429,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             other => other,
         }
+    }
+}
+
+/// Waits until a time; for ever if there is none.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -10,18 +10,34 @@
 //! A mark belongs to (agent, stream, epoch) and outlives its connections; a duplicate is told by
 //! `submitted`, whoever sent it first. Bounds: 16 streams an agent, four epochs a stream.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use canh_event::{AgentId, Epoch, RecordSequence, StreamName};
 use canh_wire::{MAX_STREAMS, Nack, NackCode, StreamState};
 use tokio::sync::Notify;
 
+use crate::book::{Book, MAX_ALL_SOURCES, SourceRoom};
 use crate::retry::retry_after;
 
 /// Epochs remembered of a stream: the one in use, and some before it in case a machine is rolled back.
 const MAX_EPOCHS: usize = 4;
+
+/// How long to wait before a book is asked for again that somebody counts in.
+const BOOK_PAUSE: Duration = Duration::from_millis(1);
+
+/// Batches whose digests are remembered of a stream: what a clone or a replay sends again in one window.
+const DIGESTS: usize = 32;
+
+/// What a batch was: its first and last sequence, and a digest of its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest {
+    pub(crate) first: RecordSequence,
+    pub(crate) last: RecordSequence,
+    pub(crate) crc: u32,
+}
 
 /// One stream of an agent in one life of its spool.
 #[derive(Debug)]
@@ -31,6 +47,8 @@ pub(crate) struct Mark {
     epoch: Epoch,
     submitted: AtomicU64,
     durable: AtomicU64,
+    book: Mutex<Book>,
+    digests: Mutex<VecDeque<Digest>>,
     /// Whoever waits for it to become durable.
     holder: Mutex<Option<Arc<SessionSignal>>>,
 }
@@ -57,6 +75,7 @@ pub(crate) struct MarkState {
 pub(crate) struct Streams {
     agents: Mutex<HashMap<AgentId, Agent>>,
     connections_per_agent: usize,
+    room: SourceRoom,
 }
 
 #[derive(Debug, Default)]
@@ -88,9 +107,49 @@ pub(crate) struct TooManyStreams {
 }
 
 impl Mark {
-    fn new(agent: &AgentId, stream: &StreamName, epoch: Epoch) -> Self {
-        let (submitted, durable) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { agent: agent.clone(), stream: stream.clone(), epoch, submitted, durable, holder: Mutex::default() }
+    fn new(agent: &AgentId, stream: &StreamName, epoch: Epoch, room: SourceRoom) -> Self {
+        Self {
+            agent: agent.clone(),
+            stream: stream.clone(),
+            epoch,
+            submitted: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            book: Mutex::new(Book::new(room)),
+            digests: Mutex::default(),
+            holder: Mutex::default(),
+        }
+    }
+
+    /// Returns its book. Whoever counts in it holds the lock until the journal has been handed what is
+    /// counted, so that a book never tells of more than the journal does.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        lock(&self.book)
+    }
+
+    /// Returns its book unless somebody counts in it until the deadline, which who waits for a full disk does.
+    pub(crate) fn book_before(&self, deadline: Instant) -> Option<MutexGuard<'_, Book>> {
+        loop {
+            match self.book.try_lock() {
+                Ok(book) => return Some(book),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return None,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(BOOK_PAUSE),
+            }
+        }
+    }
+
+    /// Remembers a batch.
+    pub(crate) fn note_digest(&self, digest: Digest) {
+        let mut digests = lock(&self.digests);
+        if digests.len() >= DIGESTS {
+            digests.pop_front();
+        }
+        digests.push_back(digest);
+    }
+
+    /// Returns the digest of a batch with these sequences, if it is remembered.
+    pub(crate) fn digest_of(&self, first: RecordSequence, last: RecordSequence) -> Option<u32> {
+        lock(&self.digests).iter().rfind(|known| known.first == first && known.last == last).map(|known| known.crc)
     }
 
     /// Returns the agent.
@@ -176,15 +235,39 @@ impl SessionSignal {
 impl Streams {
     /// Returns an empty table.
     pub(crate) fn new(connections_per_agent: usize) -> Self {
-        Self { agents: Mutex::default(), connections_per_agent }
+        let room = SourceRoom::new(MAX_ALL_SOURCES);
+        Self { agents: Mutex::default(), connections_per_agent, room }
     }
 
     /// Takes in what the journal says: the stream is durable up to this record.
-    pub(crate) fn restore(&self, state: &MarkState) {
+    pub(crate) fn restore(&self, state: &MarkState) -> Arc<Mark> {
+        let mark = self.mark(&state.agent, &state.stream, state.epoch);
+        mark.restore(state.durable);
+        mark
+    }
+
+    /// Takes in what was counted of a stream.
+    pub(crate) fn restore_book(&self, agent: &AgentId, stream: &StreamName, epoch: Epoch, book: Book) {
+        *self.mark(agent, stream, epoch).book() = book;
+    }
+
+    fn mark(&self, agent: &AgentId, stream: &StreamName, epoch: Epoch) -> Arc<Mark> {
         let mut agents = lock(&self.agents);
-        let agent = agents.entry(state.agent.clone()).or_default();
-        let stream = agent.stream(&state.stream);
-        stream.mark(&state.agent, state.epoch).restore(state.durable);
+        let entry = agents.entry(agent.clone()).or_default();
+        entry.stream(stream).mark(agent, epoch, &self.room)
+    }
+
+    /// Returns how many more sources may be counted by name.
+    pub(crate) fn source_room(&self) -> &SourceRoom {
+        &self.room
+    }
+
+    /// Returns the marks of all streams. No book is looked at: who counts in one may wait for the journal,
+    /// and nobody else may wait here for that.
+    pub(crate) fn marks(&self) -> Vec<Arc<Mark>> {
+        let agents = lock(&self.agents);
+        let marks = agents.values().flat_map(|agent| &agent.streams).flat_map(|stream| &stream.epochs);
+        marks.map(Arc::clone).collect()
     }
 
     /// Counts a connection of an agent; nothing if it has too many.
@@ -223,7 +306,7 @@ impl Streams {
                 let (code, place) = (NackCode::Superseded, None);
                 before.refuse(Nack { code, retry_after: retry_after(code), place });
             }
-            let mark = stream.mark(agent, state.epoch);
+            let mark = stream.mark(agent, state.epoch, &self.room);
             *lock(&mark.holder) = Some(Arc::clone(session));
             marks.push(mark);
         }
@@ -271,11 +354,11 @@ impl Agent {
 
 impl Stream {
     /// Returns the mark of an epoch, and makes it the most recently used.
-    fn mark(&mut self, agent: &AgentId, epoch: Epoch) -> Arc<Mark> {
+    fn mark(&mut self, agent: &AgentId, epoch: Epoch, room: &SourceRoom) -> Arc<Mark> {
         let known = self.epochs.iter().position(|mark| mark.epoch == epoch);
         let mark = match known {
             Some(index) => self.epochs.remove(index),
-            None => Arc::new(Mark::new(agent, &self.name, epoch)),
+            None => Arc::new(Mark::new(agent, &self.name, epoch, room.clone())),
         };
         if self.epochs.len() >= MAX_EPOCHS {
             // An epoch nothing was ever stored of is forgotten first.

@@ -28,6 +28,9 @@
 //! only for the fields its rows have. Why this shape and not rows, dense codes or Arrow:
 //! `docs/adr/0002-event-batch.md`.
 //!
+//! What never became an event has its own two records, [`StoredGap`] and [`StoredAccount`]: together
+//! they are the loss ledger.
+//!
 //! A batch is filled through [`BatchBuilder`], which holds every bound (rows, columns, values,
 //! bytes), and crosses disk and wire by [`EventBatch::encode`] and [`EventBatch::decode`]; the
 //! decoder trusts nothing it reads.
@@ -68,8 +71,12 @@ mod encode;
 mod ids;
 mod limits;
 mod logsource;
+mod loss;
+mod loss_entry;
 mod record;
 mod stored;
+mod stored_account;
+mod stored_gap;
 mod time;
 mod value;
 
@@ -80,10 +87,17 @@ pub use column::{Cell, Column};
 pub use ids::{AgencyId, AgentId, BatchSeq, Epoch, EventRef, IdError, RecordSequence, SourceName, StreamName};
 pub use limits::{
     MAX_BATCH_ROWS, MAX_COLUMNS, MAX_FIELD_NAME_BYTES, MAX_LIST_VALUES, MAX_RAW_BYTES, MAX_RECORD_BYTES,
-    MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
+    MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN, RECORD_CUT_FIELD,
 };
 pub use logsource::Logsource;
-pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId};
+pub use loss::{
+    Counts, Figure, GapReason, MAX_LEDGER_SOURCES, SourceAccount, SourceLoss, add_count, decode_losses, decode_reasons,
+    encode_losses, encode_reasons, sum_counts,
+};
+pub use loss_entry::{LossEntry, LossRecord};
+pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId, SourceTally};
 pub use stored::StoredBatch;
+pub use stored_account::{AccountedSource, Disagreement, StoredAccount};
+pub use stored_gap::StoredGap;
 pub use time::{TimeQuality, Timestamp, TimestampError};
 pub use value::{Value, ValueKind};

@@ -39,3 +39,7 @@ pub(crate) const MAX_TABLE_ENTRIES: usize = MAX_BATCH_ROWS;
 
 /// Most services and most categories of one logsource.
 pub(crate) const MAX_LOGSOURCE_NAMES: usize = 16;
+
+/// The field of an event whose record its agent has cut at [`MAX_RECORD_BYTES`]: `true`, and only there
+/// then. What a parser made of the rest of such a record may be missing something.
+pub const RECORD_CUT_FIELD: &str = "RecordCut";

@@ -42,7 +42,7 @@ pub struct Record<'a> {
     pub received: Timestamp,
     /// Where it was read.
     pub source: &'a Source,
-    /// Whether the agent cut it at the longest record's length.
+    /// Whether the agent cut it at the longest record's length; the event then has a field that says so.
     pub is_cut: bool,
     /// What was read, without the line's end.
     pub bytes: &'a [u8],
@@ -57,6 +57,21 @@ pub struct RecordBatch {
     cut: Vec<bool>,
     ends: Vec<u32>,
     bytes: Vec<u8>,
+}
+
+/// How many records of one source there are in a run, and when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTally<'a> {
+    /// The source's name.
+    pub source: &'a SourceName,
+    /// How many records; at least one.
+    pub count: u64,
+    /// How many of them their agent had cut.
+    pub cut: u64,
+    /// When the earliest of them was read.
+    pub first: Timestamp,
+    /// When the latest of them was read.
+    pub last: Timestamp,
 }
 
 /// What a record batch has no room for.
@@ -146,6 +161,35 @@ impl RecordBatch {
     /// Returns all records in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Returns how many records of each source there are among those from `from` up to before `to`,
+    /// in the order of the sources' names, each name once.
+    pub fn tally(&self, from: usize, to: usize) -> Vec<SourceTally<'_>> {
+        let mut by_index: Vec<Option<SourceTally<'_>>> = vec![None; self.sources.len()];
+        for index in from..to.min(self.len()) {
+            let source = self.source_of.get(index).map(|source| usize::from(*source));
+            let name = source.and_then(|source| self.sources.get(source)).map(|source| &source.name);
+            let place = source.and_then(|source| by_index.get_mut(source));
+            let (Some(name), Some(place), Some(at)) = (name, place, self.received.get(index).copied()) else { break };
+            let tally = place.get_or_insert(SourceTally { source: name, count: 0, cut: 0, first: at, last: at });
+            tally.count += 1;
+            tally.cut += u64::from(self.cut.get(index).copied().unwrap_or(false));
+            (tally.first, tally.last) = (tally.first.min(at), tally.last.max(at));
+        }
+        let mut tallies: Vec<SourceTally<'_>> = by_index.into_iter().flatten().collect();
+        tallies.sort_by(|left, right| left.source.cmp(right.source));
+        // One path may stand in the table twice: its zone has changed, for one.
+        tallies.dedup_by(|next, kept| {
+            let is_same = next.source == kept.source;
+            if is_same {
+                kept.count += next.count;
+                kept.cut += next.cut;
+                (kept.first, kept.last) = (kept.first.min(next.first), kept.last.max(next.last));
+            }
+            is_same
+        });
+        tallies
     }
 
     /// Forgets all records and sources, and keeps the allocations.
@@ -296,6 +340,27 @@ mod tests {
         let batch = build(&[vec![b'x'; MAX_RECORD_BYTES + 5], b"short".to_vec()]);
         let cut: Vec<_> = batch.iter().map(|record| (record.bytes.len(), record.is_cut)).collect();
         assert_eq!(cut, [(MAX_RECORD_BYTES, true), (5, false)]);
+    }
+
+    #[test]
+    fn tally_counts_a_run_by_name_with_its_times() {
+        let mut batch = RecordBatch::new();
+        let other = Source { name: "/b".parse().unwrap(), ..source() };
+        let again = Source { utc_offset_secs: 0, ..source() };
+        for (from, at) in [(&other, 1), (&source(), 5), (&again, 3), (&source(), 4), (&other, 9)] {
+            let id = batch.source(from).unwrap();
+            batch.push(id, Timestamp::from_secs(at), b"x").unwrap();
+        }
+        batch.mark_last_cut();
+        let shown = |from, to| -> Vec<_> {
+            let tallies = batch.tally(from, to);
+            let told = |it: SourceTally<'_>| (it.source.to_string(), it.count, it.cut, it.first.secs(), it.last.secs());
+            tallies.into_iter().map(told).collect()
+        };
+        let own = "/var/log/auth.log".to_owned();
+        assert_eq!(shown(0, 5), [("/b".to_owned(), 2, 1, 1, 9), (own.clone(), 3, 0, 3, 5)]);
+        assert_eq!(shown(1, 3), [(own, 2, 0, 3, 5)]);
+        assert_eq!(shown(5, 9), []);
     }
 
     #[test]

@@ -8,11 +8,11 @@
 
 use std::collections::VecDeque;
 
-use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
+use canh_event::{Epoch, GapReason, RecordSequence, SourceAccount, StreamName, Timestamp};
 
 use crate::credential::{Credential, Denied, Renew};
 use crate::frame::{
-    Ack, Batch, Bye, ByeReason, Frame, Gap, GapReason, Hello, Nack, Ping, Pong, StreamMark, StreamState, Welcome,
+    Account, Ack, Batch, Bye, ByeReason, Frame, Gap, Hello, Nack, Ping, Pong, StreamMark, StreamState, Welcome,
 };
 use crate::kind::FrameKind;
 use crate::limits::MAX_UNDER_WAY;
@@ -255,6 +255,25 @@ impl AgentSession<Open> {
         Ok(Frame::Gap(gap))
     }
 
+    /// Returns the frame of an account as of what was sent last, with the last record in the spool;
+    /// nothing if the stream is not open.
+    ///
+    /// # Contract
+    /// At most 256 sources, in order, each once; what they say is as of the last record sent.
+    pub fn account(
+        &self,
+        stream: &StreamName,
+        spooled: RecordSequence,
+        stated: Timestamp,
+        is_whole: bool,
+        sources: Vec<SourceAccount>,
+    ) -> Option<Frame> {
+        let open = self.state.streams.iter().find(|open| open.stream == *stream)?;
+        let position = RecordSequence(open.next?.0.saturating_sub(1));
+        let (stream, epoch, spooled) = (stream.clone(), open.epoch, spooled.max(position));
+        Some(Frame::Account(Account { stream, epoch, position, spooled, stated, is_whole, sources }))
+    }
+
     /// Returns a PING; `token` comes back in the answer.
     pub fn ping(&self, token: u64, clock: Timestamp) -> Frame {
         Frame::Ping(Ping { token, clock })
@@ -382,7 +401,7 @@ fn resume_of(state: &StreamState, mark: &StreamMark) -> Result<Resume, AgentSess
     if next < state.oldest {
         let count = state.oldest.0 - next.0;
         let reason = GapReason::ElsewhereAcknowledged;
-        return Ok(Resume::AfterGap(Gap { stream, epoch: state.epoch, from: next, count, reason }));
+        return Ok(Resume::AfterGap(Gap::new(stream, state.epoch, next, count, reason)));
     }
     Ok(Resume::From { stream, next })
 }

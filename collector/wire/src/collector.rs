@@ -13,7 +13,7 @@ use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
 
 use crate::credential::Renew;
 use crate::frame::{
-    Ack, Batch, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Place, Pong, StreamMark, Terms, Welcome,
+    Account, Ack, Batch, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Place, Pong, StreamMark, Terms, Welcome,
 };
 use crate::kind::FrameKind;
 use crate::limits::MAX_UNDER_WAY;
@@ -80,6 +80,8 @@ pub enum CollectorEvent {
     /// Everything in it was received before. Send this ACK; if it does not reach up to the
     /// duplicate yet, a later one will.
     Duplicate(Ack),
+    /// Hold this against what was counted up to just this place, and store it.
+    Account(Account),
     /// Send this answer (to a PING).
     Answer(Frame),
     /// Our PING was answered.
@@ -115,6 +117,14 @@ pub enum CollectorSessionError {
     Stream {
         /// What was sent.
         place: Place,
+    },
+    /// An account is of another place than the one its stream has come to.
+    #[error("an account of stream {} is as of record {}, {received} were received", place.stream, place.first.0)]
+    Account {
+        /// What was sent; its `first` is the account's position.
+        place: Place,
+        /// The last record received.
+        received: u64,
     },
     /// Records are missing before it and no GAP says so.
     #[error("record {expected} of stream {} must come next, not {}", place.stream, place.first.0)]
@@ -210,6 +220,7 @@ impl CollectorSession<Receiving> {
         match frame {
             Frame::Batch(batch) => self.state.receive_batch(batch),
             Frame::Gap(gap) => self.state.receive_gap(gap),
+            Frame::Account(account) => self.state.receive_account(account),
             Frame::Ping(ping) => Ok(CollectorEvent::Answer(Frame::Pong(Pong { token: ping.token, clock }))),
             Frame::Pong(pong) => Ok(CollectorEvent::Heard(pong)),
             Frame::Renew(renew) => Ok(CollectorEvent::Renew(renew)),
@@ -271,10 +282,21 @@ impl Receiving {
         match self.place(gap.place(), gap.last(), 0)? {
             Arrival::Duplicate(ack) => Ok(CollectorEvent::Duplicate(ack)),
             Arrival::New { skip } => {
-                gap.from = RecordSequence(gap.from.0 + skip);
-                gap.count -= skip;
+                gap.cut_front(skip);
                 Ok(CollectorEvent::Gap(gap))
             }
+        }
+    }
+
+    fn receive_account(&self, account: Account) -> Result<CollectorEvent, CollectorSessionError> {
+        let place = Place { stream: account.stream.clone(), epoch: account.epoch, first: account.position };
+        let open = self.streams.iter().find(|open| open.stream == place.stream && open.epoch == place.epoch);
+        match open {
+            None => Err(CollectorSessionError::Stream { place }),
+            Some(received) if received.last != account.position => {
+                Err(CollectorSessionError::Account { place, received: received.last.0 })
+            }
+            Some(_) => Ok(CollectorEvent::Account(account)),
         }
     }
 
@@ -318,7 +340,7 @@ impl CollectorSessionError {
     /// Returns the code of the NACK that says so.
     pub const fn code(&self) -> NackCode {
         match self {
-            Self::Unexpected { .. } | Self::Stream { .. } => NackCode::Protocol,
+            Self::Unexpected { .. } | Self::Stream { .. } | Self::Account { .. } => NackCode::Protocol,
             Self::Version { .. } => NackCode::Version,
             Self::SequenceGap { .. } => NackCode::SequenceGap,
             Self::Credit { .. } => NackCode::CreditExceeded,
@@ -328,9 +350,10 @@ impl CollectorSessionError {
     /// Returns the NACK to answer with.
     pub fn nack(&self, retry_after: std::time::Duration) -> Nack {
         let place = match self {
-            Self::Stream { place } | Self::SequenceGap { place, .. } | Self::Credit { place, .. } => {
-                Some(place.clone())
-            }
+            Self::Stream { place }
+            | Self::Account { place, .. }
+            | Self::SequenceGap { place, .. }
+            | Self::Credit { place, .. } => Some(place.clone()),
             Self::Unexpected { .. } | Self::Version { .. } => None,
         };
         Nack { code: self.code(), retry_after, place }

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use canh_event::{ByteReader, DecodeError, Epoch, MAX_BATCH_ROWS, RecordSequence, StreamName, Timestamp};
+use canh_event::{
+    ByteReader, DecodeError, Epoch, GapReason, MAX_BATCH_ROWS, MAX_LEDGER_SOURCES, RecordSequence, SourceAccount,
+    StreamName, Timestamp, decode_losses,
+};
 
 use crate::body::Packed;
 use crate::credential::{Credential, Denied, Enrol, Renew};
 use crate::frame::{
-    Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
+    Account, Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
     StreamState, Terms, Welcome,
 };
 use crate::head::FrameHead;
@@ -37,6 +40,7 @@ pub(crate) fn decode_body(head: &FrameHead, body: &[u8]) -> Result<Frame, Decode
         FrameKind::Credential => Frame::Credential(Credential::decode(reader)?),
         FrameKind::Renew => Frame::Renew(Renew::decode(reader)?),
         FrameKind::Denied => Frame::Denied(Denied::decode(reader)?),
+        FrameKind::Account => Frame::Account(decode_account(reader)?),
     };
     reader.clone().finish("end of frame")?;
     Ok(frame)
@@ -151,7 +155,35 @@ fn decode_gap(reader: &mut ByteReader<'_>) -> Result<Gap, DecodeError> {
     let offset = reader.offset();
     let reason = GapReason::from_code(reader.u8("gap reason")?);
     let reason = reason.ok_or(DecodeError::Invalid { what: "gap reason", offset })?;
-    Ok(Gap { stream, epoch, from, count, reason })
+    let sources = if reader.rest().is_empty() { Vec::new() } else { decode_losses(reader, count)? };
+    Ok(Gap { stream, epoch, from, count, reason, sources })
+}
+
+fn decode_account(reader: &mut ByteReader<'_>) -> Result<Account, DecodeError> {
+    let (stream, epoch, position) = decode_place(reader)?;
+    let offset = reader.offset();
+    let spooled = RecordSequence(reader.u64("spooled sequence")?);
+    if spooled < position {
+        return Err(DecodeError::Invalid { what: "spooled sequence", offset });
+    }
+    let stated = decode_time(reader)?;
+    let offset = reader.offset();
+    let is_whole = match reader.u8("whole account")? {
+        0 => false,
+        1 => true,
+        _ => return Err(DecodeError::Invalid { what: "whole account", offset }),
+    };
+    let mut sources: Vec<SourceAccount> = Vec::new();
+    for _ in 0..reader.count(MAX_LEDGER_SOURCES, "sources of an account")? {
+        let offset = reader.offset();
+        let source = SourceAccount::decode(reader)?;
+        // In order, so that none stands twice.
+        if sources.last().is_some_and(|before| before.source >= source.source) {
+            return Err(DecodeError::Invalid { what: "order of sources", offset });
+        }
+        sources.push(source);
+    }
+    Ok(Account { stream, epoch, position, spooled, stated, is_whole, sources })
 }
 
 fn decode_bye_reason(reader: &mut ByteReader<'_>) -> Result<ByeReason, DecodeError> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use canh_event::{ByteWriter, Epoch, RecordSequence, StreamName};
+use canh_event::{ByteWriter, Epoch, RecordSequence, StreamName, encode_losses};
 
-use crate::frame::{Batch, Frame, Gap, Hello, Nack, StreamMark, Welcome};
+use crate::frame::{Account, Batch, Frame, Gap, Hello, Nack, StreamMark, Welcome};
 use crate::head::{FrameHead, seal};
 use crate::limits::FRAME_HEAD_BYTES;
 
@@ -54,6 +54,7 @@ fn encode_body(frame: &Frame, out: &mut Vec<u8>) {
         Frame::Credential(credential) => credential.encode(out),
         Frame::Renew(renew) => renew.encode(out),
         Frame::Denied(denied) => denied.encode(out),
+        Frame::Account(account) => encode_account(account, out),
     }
 }
 
@@ -121,6 +122,19 @@ fn encode_gap(gap: &Gap, out: &mut Vec<u8>) {
     let mut writer = ByteWriter::new(out);
     writer.u64(gap.count);
     writer.u8(gap.reason.code());
+    if !gap.sources.is_empty() {
+        encode_losses(&gap.sources, &mut writer);
+    }
+}
+
+fn encode_account(account: &Account, out: &mut Vec<u8>) {
+    encode_place(&account.stream, account.epoch, account.position, out);
+    let mut writer = ByteWriter::new(out);
+    writer.u64(account.spooled.0);
+    writer.i64(account.stated.nanos());
+    writer.u8(u8::from(account.is_whole));
+    writer.count(account.sources.len());
+    account.sources.iter().for_each(|source| source.encode(&mut writer));
 }
 
 fn millis(span: Duration) -> u32 {

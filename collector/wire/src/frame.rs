@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use canh_event::{Epoch, RecordSequence, StreamName, Timestamp};
+use canh_event::{Epoch, GapReason, RecordSequence, SourceAccount, SourceLoss, StreamName, Timestamp};
 
 use crate::body::Packed;
 use crate::credential::{Credential, Denied, Enrol, Renew};
@@ -41,6 +41,8 @@ pub enum Frame {
     Renew(Renew),
     /// There is no certificate.
     Denied(Denied),
+    /// What the agent says it produced.
+    Account(Account),
 }
 
 /// Where one stream of an agent stands.
@@ -202,6 +204,29 @@ pub struct Gap {
     pub count: u64,
     /// Why.
     pub reason: GapReason,
+    /// Of which sources they are, in order and at most 256; what is missing to `count` is of sources
+    /// nobody knows.
+    pub sources: Vec<SourceLoss>,
+}
+
+/// What the agent says of its sources, as of a place in a stream at the end of a batch or gap. It
+/// takes no place in the stream and is not acknowledged: the next one says the same and more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The stream.
+    pub stream: StreamName,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The last record that was sent before it, to which all of it applies.
+    pub position: RecordSequence,
+    /// The last record in the spool.
+    pub spooled: RecordSequence,
+    /// When it was made, by the agent's clock.
+    pub stated: Timestamp,
+    /// Whether every source the agent has is named, or only those with news.
+    pub is_whole: bool,
+    /// The sources, at most 256.
+    pub sources: Vec<SourceAccount>,
 }
 
 /// The last frame of its sender.
@@ -270,20 +295,6 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// Why records will never come.
-    GapReason: u8 {
-        /// The spool was full and its oldest records were dropped.
-        SpoolFull = 1, "spool_full";
-        /// The spool was damaged and could not be read.
-        SpoolCorrupt = 2, "spool_corrupt";
-        /// The collector refused them for good.
-        Refused = 3, "refused";
-        /// Another store had acknowledged them and the spool let them go.
-        ElsewhereAcknowledged = 4, "elsewhere_acknowledged";
-    }
-}
-
-wire_enum! {
     /// Why an end says no more.
     ByeReason: u8 {
         /// The end stops.
@@ -332,9 +343,32 @@ impl Batch {
 }
 
 impl Gap {
+    /// Returns a gap of records nobody knows the sources of.
+    pub fn new(stream: StreamName, epoch: Epoch, from: RecordSequence, count: u64, reason: GapReason) -> Self {
+        Self { stream, epoch, from, count, reason, sources: Vec::new() }
+    }
+
     /// Returns the sequence of the last record that is missing.
     pub fn last(&self) -> RecordSequence {
         RecordSequence(self.from.0.saturating_add(self.count).saturating_sub(1))
+    }
+
+    /// Takes the first `count` records away from it. Of which sources they were nobody knows, so then
+    /// nobody knows it of the rest either, unless all of it is of one source.
+    ///
+    /// # Contract
+    /// `count` is less than there are.
+    pub fn cut_front(&mut self, count: u64) {
+        debug_assert!(count < self.count, "something is left of a gap");
+        if count == 0 {
+            return;
+        }
+        self.from = RecordSequence(self.from.0.saturating_add(count));
+        self.count = self.count.saturating_sub(count);
+        match self.sources.as_mut_slice() {
+            [only] if only.count == self.count.saturating_add(count) => only.count = self.count,
+            _ => self.sources.clear(),
+        }
     }
 
     /// Returns where it stands, for a NACK about it.
@@ -361,6 +395,7 @@ impl Frame {
             Self::Credential(_) => FrameKind::Credential,
             Self::Renew(_) => FrameKind::Renew,
             Self::Denied(_) => FrameKind::Denied,
+            Self::Account(_) => FrameKind::Account,
         }
     }
 }
@@ -373,9 +408,6 @@ mod tests {
     fn numbers_on_the_wire_come_back_and_are_distinct() {
         for code in NackCode::ALL {
             assert_eq!(NackCode::from_code(code.code()), Some(*code));
-        }
-        for reason in GapReason::ALL {
-            assert_eq!(GapReason::from_code(reason.code()), Some(*reason));
         }
         for reason in ByeReason::ALL {
             assert_eq!(ByeReason::from_code(reason.code()), Some(*reason));

@@ -6,12 +6,14 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use canh_event::{Epoch, RecordBatch, RecordSequence, Source, StreamName, Timestamp};
+use canh_event::{
+    Epoch, Figure, GapReason, RecordBatch, RecordSequence, Source, SourceAccount, SourceLoss, StreamName, Timestamp,
+};
 
 use crate::body::{Packed, Unpacker};
 use crate::credential::{Credential, DenialCode, Denied, Enrol, Renew};
 use crate::frame::{
-    Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
+    Account, Ack, Batch, Bye, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
     StreamState, Terms, Welcome,
 };
 use crate::reader::FrameReader;
@@ -84,7 +86,9 @@ fn frames() -> Vec<(&'static str, Frame)> {
     let (stream, epoch) = (stream(), EPOCH);
     let place = Place { stream: stream.clone(), epoch, first: RecordSequence(44) };
     let retry_after = Duration::from_secs(3);
-    let gap = Gap { stream: stream.clone(), epoch, from: RecordSequence(50), count: 7, reason: GapReason::SpoolFull };
+    let gap = Gap::new(stream.clone(), epoch, RecordSequence(50), 7, GapReason::SpoolFull);
+    let loss = SourceLoss { source: "/a".parse().unwrap(), count: 6, first: Timestamp::EPOCH, last: clock() };
+    let placed = Gap { sources: vec![loss], ..gap.clone() };
     vec![
         ("hello", Frame::Hello(hello())),
         ("welcome", Frame::Welcome(welcome())),
@@ -101,7 +105,18 @@ fn frames() -> Vec<(&'static str, Frame)> {
         ("credential", Frame::Credential(credential())),
         ("renew", Frame::Renew(Renew { request: Box::from(*b"request") })),
         ("denied", Frame::Denied(Denied { code: DenialCode::NameTaken, retry_after })),
+        ("gap_placed", Frame::Gap(placed)),
+        ("account", Frame::Account(account())),
     ]
+}
+
+fn account() -> Account {
+    let named = |name: &str| SourceAccount::new(name.parse().unwrap());
+    let busy = SourceAccount { produced: 9, dropped: vec![(GapReason::QueueFull, 2)], ..named("eth0") };
+    let figures = vec![(Figure::KernelPackets, 70)];
+    let (stream, epoch, position, spooled) = (stream(), EPOCH, RecordSequence(56), RecordSequence(60));
+    let sources = vec![SourceAccount { figures, ..busy }, named("eth1")];
+    Account { stream, epoch, position, spooled, stated: clock(), is_whole: true, sources }
 }
 
 fn hex(bytes: &[u8]) -> String {

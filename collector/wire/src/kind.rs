@@ -1,6 +1,6 @@
 //! Which kinds of frame there are, their numbers on the wire and their limits.
 
-use crate::limits::{CONTROL_LIMIT, MAX_BODY_BYTES};
+use crate::limits::{CONTROL_LIMIT, LEDGER_LIMIT, MAX_BODY_BYTES};
 
 /// Which kind of frame follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,10 +33,12 @@ pub enum FrameKind {
     Renew,
     /// DENIED.
     Denied,
+    /// ACCOUNT.
+    Account,
 }
 
 impl FrameKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Hello,
         Self::Welcome,
         Self::Batch,
@@ -51,6 +53,7 @@ impl FrameKind {
         Self::Credential,
         Self::Renew,
         Self::Denied,
+        Self::Account,
     ];
 
     /// Returns the number on the wire.
@@ -70,6 +73,7 @@ impl FrameKind {
             Self::Credential => 17,
             Self::Renew => 18,
             Self::Denied => 19,
+            Self::Account => 20,
         }
     }
 
@@ -94,6 +98,7 @@ impl FrameKind {
             Self::Credential => "credential",
             Self::Renew => "renew",
             Self::Denied => "denied",
+            Self::Account => "account",
         }
     }
 
@@ -101,6 +106,7 @@ impl FrameKind {
     pub const fn limit(self) -> usize {
         match self {
             Self::Batch => MAX_BODY_BYTES,
+            Self::Gap | Self::Account => LEDGER_LIMIT,
             _ => CONTROL_LIMIT,
         }
     }

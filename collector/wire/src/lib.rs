@@ -20,7 +20,7 @@
 //! | HELLO | agent | versions, boot id, clock, and for each stream its epoch, oldest and last sequence |
 //! | WELCOME | collector | the version, the store's id, limits, the window, and for each stream the durable sequence |
 //! | BATCH | agent | stream, epoch, first sequence, count, and a `RecordBatch`, packed |
-//! | GAP | agent | stream, epoch, from, count, reason: records that will never come |
+//! | GAP | agent | stream, epoch, from, count, reason, sources: records that will never come |
 //! | ACK | collector | stream, epoch, durable sequence: everything up to it is on disk |
 //! | NACK | collector | code, when to come back, and which batch it is about; ends the connection |
 //! | CREDIT | collector | the new window |
@@ -30,6 +30,7 @@
 //! | RENEW | agent | a certificate request |
 //! | CREDENTIAL | collector | a certificate, and the CAs to trust from now on |
 //! | DENIED | collector | why there is no certificate, and when to ask again |
+//! | ACCOUNT | agent | stream, epoch, position, and for each source what was produced and lost up to there |
 //!
 //! # A connection
 //!
@@ -55,6 +56,8 @@
 //! * A NACK ends the connection. What to do next is in its code: come back later, skip the batch
 //!   and say so by a GAP, or stop until somebody comes.
 //! * A change of epoch needs a new HELLO.
+//! * An ACCOUNT applies to exactly what was sent before it, so the other end can hold its own count
+//!   against it. It takes no place in the stream, no window, and no acknowledgement.
 //! * The agent's name is in its certificate ([`tls::identity`]), never in a frame.
 //! * ENROL comes by a connection of its own ([`first_contact`]); the other end of it never becomes a
 //!   session.
@@ -130,6 +133,7 @@ mod zstd_frame;
 
 pub use agent::{AgentEvent, AgentSession, AgentSessionError, Greeting, Leaving, Open, Resume, SendError, Welcomed};
 pub use body::{DEFAULT_LEVEL, PackError, Packed, Packer, UnpackError, Unpacker};
+pub use canh_event::GapReason;
 pub use certificate::{CertificateError, CertificateFacts, certificate_pem, certificates_of};
 pub use collector::{
     Accepted, CollectorEvent, CollectorSession, CollectorSessionError, Receiving, WaitingForHello, Welcoming,
@@ -139,15 +143,15 @@ pub use credential::{
 };
 pub use fingerprint::{FINGERPRINT_BYTES, Fingerprint, FingerprintError};
 pub use frame::{
-    Ack, Advice, Batch, Bye, ByeReason, Credit, Frame, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong,
+    Account, Ack, Advice, Batch, Bye, ByeReason, Credit, Frame, Gap, Hello, Nack, NackCode, Ping, Place, Pong,
     StreamMark, StreamState, Terms, Welcome,
 };
 pub use head::{FrameError, FrameHead};
 pub use kind::FrameKind;
 pub use limits::{
     CERTIFICATE_SKEW, CONTROL_LIMIT, FRAME_HEAD_BYTES, FRAME_TIMEOUT, HANDSHAKE_TIMEOUT, HELLO_TIMEOUT, IDLE_TIMEOUT,
-    MAX_BODY_BYTES, MAX_RATIO, MAX_RAW_BODY_BYTES, MAX_STREAMS, PING_INTERVAL, SAFE_BATCH_BYTES, WINDOW_BYTES,
-    frame_deadline,
+    LEDGER_LIMIT, MAX_BODY_BYTES, MAX_RATIO, MAX_RAW_BODY_BYTES, MAX_STREAMS, PING_INTERVAL, SAFE_BATCH_BYTES,
+    WINDOW_BYTES, frame_deadline,
 };
 pub use reader::FrameReader;
 pub use token::{EnrolToken, SECRET_BYTES, Secret, TokenError, TokenId};

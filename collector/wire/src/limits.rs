@@ -11,8 +11,11 @@ pub const FRAME_HEAD_BYTES: usize = 24;
 /// other sources of its batch beside it.
 pub const MAX_BODY_BYTES: usize = MAX_RECORD_BYTES + (128 << 10);
 
-/// Longest body of a frame that is no BATCH: a HELLO of 16 streams is under 2 KiB.
+/// Longest body of a frame that is no BATCH and names no sources: a HELLO of 16 streams is under 2 KiB.
 pub const CONTROL_LIMIT: usize = 16 << 10;
+
+/// Longest body of a GAP or an ACCOUNT: 256 sources with names of 255 bytes and every reason.
+pub const LEDGER_LIMIT: usize = 128 << 10;
 
 /// Longest batch once unpacked.
 pub const MAX_RAW_BODY_BYTES: usize = MAX_RAW_BYTES;

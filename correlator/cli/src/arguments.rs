@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use canh_incident::Verdict;
 
 use crate::eval::arguments::{EVAL_EXAMPLES, EvalArguments};
+use crate::loss::arguments::{LOSS_EXAMPLES, LossArguments};
 use crate::rules::verbs::RulesVerb;
 use crate::style::ColorChoice;
 
@@ -23,7 +24,7 @@ Examples:
 const EXITS: &str = "\
 Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 not found (or findings about rules), 4 not allowed,
 5 conflict or step the life cycle does not allow, 6 daemon unreachable (try again), 7 partly done,
-130 interrupted. A reader that goes away (`| head`) is no error.";
+8 something does not add up, 130 interrupted. A reader that goes away (`| head`) is no error.";
 
 const QUERY_HELP: &str = "\
 QUERY words, all of which must hold:
@@ -105,6 +106,9 @@ pub(crate) enum Command {
     /// Rules: check, list, show, explain, test, coverage, armed
     #[command(subcommand, visible_alias = "rule")]
     Rules(RulesVerb),
+    /// Every loss accounted for: produced = journalled + spooled + dropped, and each gap
+    #[command(after_help = LOSS_EXAMPLES)]
+    Loss(LossArguments),
     /// Match rules against files of events, without a correlator
     #[command(after_help = EVAL_EXAMPLES)]
     Eval(EvalArguments),
@@ -289,6 +293,7 @@ mod tests {
             &["canh", "close", "1", "--verdict", "fp", "-m", "x"],
             &["canh", "reopen", "1", "-m", "x"],
             &["canh", "status", "--tz", "utc"],
+            &["canh", "loss", "--agent", "web-01", "--since", "24h", "-o", "csv"],
             &["canh", "rules", "check", "a", "b"],
         ] {
             Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
@@ -306,6 +311,8 @@ mod tests {
             &["canh", "comment", "1"],
             &["canh", "state", "1", "closed"],
             &["canh", "ls", "--timeout", "0s"],
+            &["canh", "loss", "--since", "soon"],
+            &["canh", "loss", "--agent", "../x"],
             &["canh", "frobnicate"],
         ] {
             assert!(Arguments::try_parse_from(words).is_err(), "{words:?}");

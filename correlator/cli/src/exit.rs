@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Unreachable = 6,
     /// Some targets went well, some did not; stderr says which.
     Partial = 7,
+    /// What must add up does not: a record was lost or doubled without a reason.
+    Integrity = 8,
 }
 
 /// Why a command did not do what it was asked.
@@ -133,7 +135,8 @@ mod tests {
             Exit::Conflict,
             Exit::Unreachable,
             Exit::Partial,
+            Exit::Integrity,
         ];
-        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(codes.map(Exit::code), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

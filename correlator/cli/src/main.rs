@@ -1,7 +1,7 @@
 //! `canh`: incidents and rules from a terminal.
 //!
 //! ```text
-//! arguments ─► run ─► verb ─► client ─► the correlator's Unix socket
+//! arguments ─► run ─► verb ─► client ─► the correlator's Unix socket, or the collector's files
 //!                      │
 //!                      ├─► render: pure, from an answer to text in the format wanted
 //!                      └─► output: data to stdout, talk to stderr ─► exit code
@@ -16,6 +16,7 @@ mod eval;
 mod exit;
 mod incident;
 mod json;
+mod loss;
 mod output;
 mod query;
 mod rules;

@@ -12,6 +12,7 @@ use crate::eval;
 use crate::exit::{Exit, Failure};
 use crate::incident::act::Order;
 use crate::incident::{list, show};
+use crate::loss;
 use crate::output::Output;
 use crate::rules;
 use crate::status;
@@ -30,6 +31,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Incident(verb) | Command::Short(verb) => incident(verb, &client, &global, &output),
         Command::Status => status::run(&client, &output),
         Command::Rules(verb) => rules::run::run(verb, &client, &output),
+        Command::Loss(arguments) => loss::run::run(&arguments, &output),
         Command::Eval(arguments) => eval::run::run(&arguments, &output),
     }
 }

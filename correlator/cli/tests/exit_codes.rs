@@ -239,3 +239,53 @@ fn rules_are_checked_without_a_daemon() {
     let output = canh(nowhere, &["rules", "show", "1111", "-r", folder, "-o", "ids"], "");
     ends(&output, 0, "11111111-1111-4111-8111-111111111111\n", "");
 }
+
+/// A collector's state whose ledger says that an agent produced so many records of which ten are journalled.
+fn state_with_account(produced: u64) -> tempfile::TempDir {
+    use canh_event::{AccountedSource, Epoch, LossEntry, RecordSequence, SourceAccount, StoredAccount, Timestamp};
+    let dir = tempfile::tempdir().unwrap();
+    let options = canh_journal::JournalOptions { segment_bytes: 64 << 10, ..canh_journal::JournalOptions::DEFAULT };
+    let (mut journal, _) = canh_journal::Journal::open(&dir.path().join("losses"), options).unwrap();
+    let stated = SourceAccount { produced, ..SourceAccount::new("/var/log/auth.log".parse().unwrap()) };
+    let account = StoredAccount {
+        agent: "web-01".parse().unwrap(),
+        agency: "so-tttt".parse().unwrap(),
+        stream: "log".parse().unwrap(),
+        epoch: Epoch(9),
+        position: RecordSequence(10),
+        spooled: RecordSequence(12),
+        stated: Timestamp::from_secs(1_795_489_623),
+        received: Timestamp::from_secs(1_795_489_624),
+        is_whole: true,
+        journalled: 10,
+        uncounted: 0,
+        gaps: Vec::new(),
+        unplaced: 0,
+        sources: vec![AccountedSource { stated, journalled: 10, gaps: Vec::new(), is_known: true }],
+    };
+    journal.append(1, &LossEntry::encode(1, &account.encode())).unwrap();
+    journal.sync().unwrap();
+    dir
+}
+
+#[test]
+fn loss_ends_with_eight_if_something_does_not_add_up_and_needs_no_daemon() {
+    let nobody = Path::new("/nonexistent/socket");
+    let loss = |dir: &Path, more: &[&str]| {
+        let dir = dir.to_str().unwrap();
+        canh(nobody, &[&["loss", "--state", dir, "-o", "json"], more].concat(), "")
+    };
+    let good = loss(state_with_account(10).path(), &[]);
+    assert_eq!(good.status.code(), Some(0), "{}", String::from_utf8_lossy(&good.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&good.stdout).unwrap();
+    assert_eq!((&json["schema_version"], &json["streams"][0]["spooled"]), (&1.into(), &2.into()));
+    assert_eq!(loss(state_with_account(11).path(), &[]).status.code(), Some(8));
+    let unknown = loss(state_with_account(10).path(), &["--agent", "web-02"]);
+    assert_eq!(unknown.status.code(), Some(3));
+    let empty = tempfile::tempdir().unwrap();
+    let missing = loss(empty.path(), &[]);
+    let said = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(6), "{said}");
+    assert!(said.contains("CANH_COLLECTOR_STATE"), "{said}");
+    assert_eq!(loss(empty.path(), &["--since", "soon"]).status.code(), Some(2));
+}

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use canh_event::{
-    BatchBuilder, Epoch, EventBatch, RecordBatch, RecordSequence, Source, StoredBatch, StreamName, Timestamp,
+    AccountedSource, AgencyId, AgentId, BatchBuilder, Epoch, EventBatch, Figure, GapReason, LossEntry, RecordBatch,
+    RecordSequence, Source, SourceAccount, SourceLoss, StoredAccount, StoredBatch, StoredGap, StreamName, Timestamp,
 };
 use canh_fuzz::{MemoryFs, OPTIONS, parse_lines, slot};
 use canh_journal::{Fs, FsFile, Journal, JournalOptions, OpenMode};
 use canh_parse::Parser;
+use canh_ship::{Checkpoint, Content, Dropped, Part, SpooledBatch, Tally};
 use canh_wire::{
-    Ack, Batch, Bye, ByeReason, Credential, Credit, DEFAULT_LEVEL, DenialCode, Denied, Enrol, EnrolToken, Fingerprint,
-    Frame, Gap, GapReason, Hello, Nack, NackCode, Packer, Ping, Place, Pong, Renew, SECRET_BYTES, SPOKEN, Secret,
+    Account, Ack, Batch, Bye, ByeReason, Credential, Credit, DEFAULT_LEVEL, DenialCode, Denied, Enrol, EnrolToken,
+    Fingerprint, Frame, Gap, Hello, Nack, NackCode, Packer, Ping, Place, Pong, Renew, SECRET_BYTES, SPOKEN, Secret,
     StreamMark, StreamState, Terms, TokenId, Welcome,
 };
 
@@ -58,6 +60,7 @@ fn main() {
     lines(&seeds);
     batches(&seeds);
     frames(&seeds);
+    ledger(&seeds);
     journal(&seeds);
     packets(&seeds);
     event_log(&seeds);
@@ -162,7 +165,7 @@ fn frames(seeds: &Seeds) {
     let mut packer = Packer::try_new(DEFAULT_LEVEL).expect("memory for one packer");
     let body = packer.pack(&records(seeds, CASES[0])).expect("a small batch");
     let place = Some(Place { stream: stream("log"), epoch, first: one });
-    let gap = Gap { stream: stream("log"), epoch, from: one, count: 2, reason: GapReason::SpoolFull };
+    let gap = Gap::new(stream("log"), epoch, one, 2, GapReason::SpoolFull);
     let batch = Batch { stream: stream("log"), epoch, first: one, count: 3, body };
     let all = [
         Frame::Hello(hello),
@@ -173,6 +176,7 @@ fn frames(seeds: &Seeds) {
         Frame::Ping(Ping { token: 5, clock: CLOCK }),
         Frame::Pong(Pong { token: 5, clock: CLOCK }),
         Frame::Gap(gap),
+        Frame::Account(account()),
         Frame::Nack(Nack { code: NackCode::Quota, retry_after: Duration::from_secs(5), place }),
         Frame::Bye(Bye { reason: ByeReason::Stopping }),
     ];
@@ -208,6 +212,82 @@ fn identities(seeds: &Seeds) {
     text.extend_from_slice(token.to_text().as_bytes());
     seeds.write("token_text", "good", &text);
     seeds.write("token_text", "changed", &[1, 20, b'a']);
+}
+
+fn account() -> Account {
+    let source = SourceAccount::new("eth0".parse().expect("a valid name"));
+    let (dropped, figures) = (vec![(GapReason::QueueFull, 2)], vec![(Figure::KernelPackets, 70)]);
+    let (position, spooled) = (RecordSequence(3), RecordSequence(5));
+    let sources = vec![SourceAccount { produced: 9, dropped, figures, ..source }];
+    Account { stream: stream("log"), epoch: Epoch(7), position, spooled, stated: CLOCK, is_whole: true, sources }
+}
+
+/// The records of a spool and of the loss ledger.
+fn ledger(seeds: &Seeds) {
+    let Account { stream, epoch, position, spooled, stated, is_whole, sources } = account();
+    let source = sources.first().expect("there is one").clone();
+    let loss = SourceLoss { source: source.source.clone(), count: 2, first: CLOCK, last: CLOCK };
+    let agent: AgentId = "web-01".parse().expect("a valid name");
+    let agency: AgencyId = "so-tttt".parse().expect("a valid name");
+    let accounted = AccountedSource {
+        stated: source.clone(),
+        journalled: 1,
+        gaps: vec![(GapReason::QueueFull, 2)],
+        is_known: true,
+    };
+    let stored = StoredAccount {
+        agent: agent.clone(),
+        agency: agency.clone(),
+        stream: stream.clone(),
+        epoch,
+        position,
+        spooled,
+        stated,
+        received: CLOCK,
+        is_whole,
+        journalled: 1,
+        uncounted: 0,
+        gaps: vec![(GapReason::QueueFull, 2)],
+        unplaced: 0,
+        sources: vec![accounted],
+    };
+    let gap = StoredGap {
+        agent,
+        agency: Some(agency),
+        stream,
+        epoch,
+        from: RecordSequence(2),
+        count: 2,
+        reason: GapReason::QueueFull,
+        received: CLOCK,
+        sources: vec![loss.clone()],
+    };
+    seeds.write("loss_entry", "account", &LossEntry::encode(5, &stored.encode()));
+    seeds.write("loss_entry", "gap", &LossEntry::encode(4, &gap.encode()));
+
+    let body = Packer::try_new(DEFAULT_LEVEL).expect("memory for one packer").pack(&records(seeds, CASES[0]));
+    let content = Content::Records(body.expect("a small batch"));
+    let lost = Content::Lost { reason: GapReason::QueueFull, sources: vec![loss.clone()] };
+    let batch = SpooledBatch {
+        turn: 5,
+        first: RecordSequence(1),
+        cursors: vec![(source.source.clone(), vec![1, 2, 3])],
+        tallies: vec![Tally { count: 3, first: CLOCK, last: CLOCK, account: source.clone() }],
+        parts: vec![Part { count: 3, content }, Part { count: 2, content: lost }],
+    };
+    let dropped = Dropped { count: 2, is_told: false, sources: vec![loss] };
+    let checkpoint = Checkpoint {
+        turn: 6,
+        epoch,
+        next: RecordSequence(6),
+        stores: [(9, RecordSequence(1))].into(),
+        cursors: [(source.source.clone(), vec![1, 2, 3])].into(),
+        accounts: [(source.source.clone(), source)].into(),
+        dropped: [(2, dropped)].into(),
+        ..Checkpoint::default()
+    };
+    seeds.write("spool_record", "batch", &[vec![0], batch.encode()].concat());
+    seeds.write("spool_record", "checkpoint", &[vec![1], checkpoint.encode()].concat());
 }
 
 fn journal(seeds: &Seeds) {

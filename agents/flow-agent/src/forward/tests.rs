@@ -3,15 +3,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use canh_event::{GapReason, SourceName};
 use canh_flow::{ConnectionState, EndReason, Protocol, Traffic, VlanTags};
 use canh_service::metrics::Metrics;
+use canh_ship::Loss;
 
 use super::*;
 
 type Handed = (Vec<Vec<u8>>, Vec<(SourceName, Vec<u8>)>, Instant);
 
 #[derive(Clone, Default)]
-struct List(Arc<Mutex<Vec<Handed>>>);
+struct List(Arc<Mutex<Vec<Handed>>>, Arc<Mutex<Vec<Loss>>>);
 
 /// Takes a first batch and then none.
 #[derive(Clone, Default)]
@@ -20,16 +22,22 @@ struct FullAfterOne(List);
 impl Outlet for FullAfterOne {
     type Error = std::convert::Infallible;
 
-    async fn submit(&mut self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<Taken, Self::Error> {
-        if self.0.sizes().is_empty() { self.0.submit(batch, cursors).await } else { Ok(Taken::NoRoom) }
+    async fn submit(&mut self, submission: Submission) -> Result<Taken, Self::Error> {
+        let has_room = self.0.sizes().is_empty() || submission.records.is_empty();
+        if has_room { self.0.submit(submission).await } else { Ok(Taken::NoRoom) }
     }
 }
 
 impl Outlet for List {
     type Error = std::convert::Infallible;
 
-    async fn submit(&mut self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<Taken, Self::Error> {
-        let records = batch.iter().map(|record| record.bytes.to_vec()).collect();
+    async fn submit(&mut self, submission: Submission) -> Result<Taken, Self::Error> {
+        let Submission { records, cursors, losses, .. } = submission;
+        self.1.lock().unwrap().extend(losses);
+        if records.is_empty() {
+            return Ok(Taken::Durable);
+        }
+        let records = records.iter().map(|record| record.bytes.to_vec()).collect();
         self.0.lock().unwrap().push((records, cursors, Instant::now()));
         Ok(Taken::Durable)
     }
@@ -68,7 +76,7 @@ fn forwarder<O: Outlet + Clone>(list: &O, records: usize, bytes: usize, file: Op
     };
     let limits = BatchLimits { records, bytes, wait: Duration::from_millis(500) };
     let metrics = AgentMetrics::register(&Metrics::new("canh-flow-agent", "0").unwrap()).unwrap();
-    Forwarder::new(list.clone(), source, limits, metrics, file)
+    Forwarder::new(list.clone(), source, limits, metrics, FlowLosses::default(), file)
 }
 
 fn block_on(future: impl Future<Output = ()>) {
@@ -187,7 +195,30 @@ fn spool_that_stays_full_loses_flows_of_an_interface_counted_and_none_of_a_file(
             forwarder.run(&mut flows).await.unwrap();
             assert_eq!(list.0.sizes(), [10]);
             assert_eq!(metrics.dropped_flows(FlowDrop::SpoolFull), lost);
+            let told: u64 = list.0.1.lock().unwrap().iter().map(|loss| loss.count).sum();
+            assert_eq!(told, lost, "the collector will hear of it");
             assert_eq!(flows.len(), left);
         }
+    });
+}
+
+#[test]
+fn flows_lost_before_the_queue_are_told_with_the_next_batch_or_alone_soon() {
+    block_on(async {
+        let list = List::default();
+        let (sender, mut flows) = mpsc::channel(100);
+        let forwarder = forwarder(&list, 10, 1 << 20, None);
+        let losses = forwarder.losses.clone();
+        losses.note(FlowDrop::QueueFull, 3, Timestamp::from_secs(5));
+        let task = tokio::spawn(async move { forwarder.run(&mut flows).await });
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(list.sizes(), [] as [usize; 0]);
+        let told: Vec<_> = list.1.lock().unwrap().iter().map(|loss| (loss.reason, loss.count)).collect();
+        assert_eq!(told, [(GapReason::QueueFull, 3)]);
+        losses.note(FlowDrop::QueueFull, 4, Timestamp::from_secs(6));
+        sender.send(record(1)).await.unwrap();
+        drop(sender);
+        task.await.unwrap().unwrap();
+        assert_eq!((list.sizes(), list.1.lock().unwrap().len()), (vec![1], 2));
     });
 }

@@ -29,7 +29,8 @@ fn start(config: &CaptureConfig, queue: usize) -> Result<Running, CaptureError> 
     let (sender, flows) = mpsc::channel(queue);
     let limits = MeterLimits { idle_timeout: Duration::from_secs(1), ..MeterLimits::default() };
     let source = config.from.source_name().unwrap();
-    let metering = Metering::new(Capture::open(config)?, limits, source, sender, metrics, shutdown);
+    let metering =
+        Metering::new(Capture::open(config)?, limits, source, sender, metrics, FlowLosses::default(), shutdown);
     Ok(Running { flows, result: metering.spawn().unwrap(), registry, trigger })
 }
 
@@ -199,7 +200,8 @@ fn full_queue_drops_what_is_live_and_counts_it() {
     let metrics = AgentMetrics::register(&registry).unwrap();
     let (records, ..) = meter_file(&corpus("exfiltration.pcap"));
     let (sender, flows) = mpsc::channel(1);
-    let mut queue = FlowQueue::new(sender, Overflow::Drop, metrics.clone());
+    let losses = FlowLosses::default();
+    let mut queue = FlowQueue::new(sender, Overflow::Drop, metrics.clone(), losses.clone());
     (0..3).for_each(|_| queue.push(records[0].clone()));
     assert_eq!(metrics.dropped_flows(FlowDrop::QueueFull), 2);
     drop(flows);
@@ -207,4 +209,6 @@ fn full_queue_drops_what_is_live_and_counts_it() {
     queue.overflow = Overflow::Wait;
     queue.push(records[0].clone());
     assert_eq!(metrics.dropped_flows(FlowDrop::Stopped), 2);
+    let (told, _) = losses.take(&"lo".parse().unwrap());
+    assert_eq!(told.iter().map(|loss| loss.count).collect::<Vec<_>>(), [2, 2]);
 }

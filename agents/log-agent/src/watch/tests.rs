@@ -2,7 +2,7 @@ use super::*;
 use crate::batch::Filled;
 use canh_event::{MAX_RECORD_BYTES, Timestamp};
 use canh_service::metrics::Metrics;
-use canh_ship::BatchLimits;
+use canh_ship::{BatchLimits, Loss, Priority, Submission};
 use proptest::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -25,6 +25,7 @@ struct Host {
     /// What is durable: lines with their source's file name, and cursors.
     spooled: Vec<(String, Vec<u8>, bool)>,
     cursors: BTreeMap<SourceName, Vec<u8>>,
+    losses: Vec<Loss>,
 }
 
 fn limits(records: usize) -> BatchLimits {
@@ -51,6 +52,7 @@ impl Host {
             now: Instant::now(),
             spooled: Vec::new(),
             cursors: BTreeMap::new(),
+            losses: Vec::new(),
         }
     }
 
@@ -76,6 +78,7 @@ impl Host {
             glob: Glob::parse(pattern).unwrap(),
             format: "auto".parse().unwrap(),
             utc_offset_secs: None,
+            priority: Priority::Normal,
             starts_at_end: self.starts_at_end,
         };
         self.patterns.iter().map(spec).collect()
@@ -104,14 +107,17 @@ impl Host {
     }
 
     fn hand_over(&mut self) {
-        let cursors = self.watch.as_mut().unwrap().cursors();
-        let Filled { records, cursors, .. } = self.batch.hand_over(cursors);
-        for record in records.iter() {
-            let name = record.source.name.as_str().rsplit('/').next().unwrap().to_owned();
-            self.spooled.push((name, record.bytes.to_vec(), record.is_cut));
-        }
-        for (name, payload) in cursors {
-            self.cursors.insert(name, payload);
+        let told = self.watch.as_mut().unwrap().news();
+        let Filled { submissions, .. } = self.batch.hand_over(told);
+        for Submission { records, cursors, losses, .. } in submissions {
+            for record in records.iter() {
+                let name = record.source.name.as_str().rsplit('/').next().unwrap().to_owned();
+                self.spooled.push((name, record.bytes.to_vec(), record.is_cut));
+            }
+            for (name, payload) in cursors {
+                self.cursors.insert(name, payload);
+            }
+            self.losses.extend(losses);
         }
     }
 
@@ -486,6 +492,8 @@ fn what_cannot_be_read_is_counted_by_reason_and_the_rest_goes_on() {
     host.read_all();
     let is_reused = host.metrics.truncations.get() == 1;
     assert!(is_reused || host.metrics.errors(Reason::Vanished) == 1);
+    let told: Vec<_> = host.losses.iter().map(|loss| (loss.reason, loss.count)).collect();
+    assert!(is_reused || told == [(canh_event::GapReason::FileLost, 1)], "{told:?}");
     assert_eq!(host.texts(), ["read", "another"]);
 }
 

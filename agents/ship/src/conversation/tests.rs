@@ -6,9 +6,12 @@ use canh_wire::{Ack, CollectorEvent, CollectorSession, Credit, Packer, Receiving
 use tokio::io::DuplexStream;
 
 use super::*;
+use crate::feed::FeedStart;
 use crate::metrics::ShipMetrics;
-use crate::parts::pack;
-use crate::spool::Spool;
+use crate::parts::{FrameLimits, pack};
+use crate::priority::WhenFull;
+use crate::spool::{Spool, SpoolOptions};
+use crate::submission::Submission;
 
 const TERMS: Terms = Terms {
     window: 1 << 20,
@@ -34,10 +37,16 @@ impl Scene {
     /// Sets up a conversation about so many spooled batches of ten records.
     async fn new(batches: u64, terms: Terms) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut spool = Spool::open(dir.path(), 1 << 20).unwrap().0;
+        let mut spool = {
+            let options = SpoolOptions { max_bytes: 1 << 20, when_full: WhenFull::Wait };
+            Spool::open(dir.path(), options).unwrap().0
+        };
         let mut packer = Packer::try_new(1).unwrap();
         for _ in 0..batches {
-            spool.append(pack(&mut packer, &batch()).unwrap(), &[]).unwrap();
+            {
+                let parts = pack(&mut packer, &batch()).unwrap();
+                spool.append(Submission { records: batch(), ..Submission::default() }.prepare(parts)).unwrap();
+            }
         }
         let state = spool.stream_state(&"log".parse().unwrap());
         let metrics = ShipMetrics::new(&Metrics::new("canh-test", "0").unwrap()).unwrap();
@@ -45,8 +54,12 @@ impl Scene {
         let (agent_end, session) = meet(state.clone(), terms);
         let (ours, theirs) = tokio::io::duplex(64 << 10);
         let (stop, mut stopping) = watch::channel(false);
-        let feed = Feed::open(dir.path(), canh_journal::Lsn(1), RecordSequence(1), shared.spooled.subscribe()).unwrap();
-        let place = StreamPlace { stream: state.stream, epoch: state.epoch, next: RecordSequence(1), gap: None };
+        let (next, places) = (RecordSequence(1), shared.look(|spool| spool.places_of(RecordSequence(1))));
+        let start = FeedStart { dir: dir.path().into(), places, wanted: next, limits: FrameLimits::of(&terms) };
+        let feed = Feed::open(start, shared.spooled.subscribe()).unwrap();
+        let (store, none) = (1, RecordSequence(0));
+        let (stream, epoch) = (state.stream, state.epoch);
+        let place = StreamPlace { stream, epoch, store, next, begins: next, rolled_back: none, acknowledged: none };
         let own = Arc::clone(&shared);
         let conversation = tokio::spawn(async move {
             let (mut ledger, refused) = (Ledger::default(), BTreeSet::new());
@@ -57,6 +70,7 @@ impl Scene {
                 renewal: &mut renewal,
                 refused: &refused,
                 stop: &mut stopping,
+                account_interval: Duration::from_secs(3_600),
             };
             Conversation::new(ours, agent_end, FrameReader::new(), terms, feed, place, around).run().await
         });
@@ -153,7 +167,7 @@ async fn what_is_spooled_later_is_sent_too() {
     for first in [1, 11] {
         let append = |spool: &mut Spool| {
             let parts = pack(&mut Packer::try_new(1).unwrap(), &batch()).unwrap();
-            spool.append(parts, &[]).unwrap();
+            spool.append(Submission { records: batch(), ..Submission::default() }.prepare(parts)).unwrap();
             spool.last()
         };
         let last = scene.shared.with_spool(append).await;

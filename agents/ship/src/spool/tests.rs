@@ -3,8 +3,11 @@ use canh_wire::Packer;
 use tokio::sync::watch;
 
 use super::*;
-use crate::feed::Feed;
-use crate::parts::pack;
+use crate::feed::{Feed, FeedStart};
+use crate::parts::{FrameLimits, pack};
+use crate::submission::Submission;
+
+const STORE: u128 = 7;
 
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -12,10 +15,11 @@ fn name(text: &str) -> SourceName {
     text.parse().unwrap()
 }
 
-/// A batch of records that do not pack.
-fn parts(records: usize, bytes: usize, seed: u64) -> Vec<Part> {
+/// Records that do not pack.
+fn records(source: &str, records: usize, bytes: usize, seed: u64) -> RecordBatch {
     let mut batch = RecordBatch::new();
-    let source = Source { name: name("/a"), host: Box::from("h"), format: "auto".parse().unwrap(), utc_offset_secs: 0 };
+    let format = "auto".parse().unwrap();
+    let source = Source { name: name(source), host: Box::from("h"), format, utc_offset_secs: 0 };
     let id = batch.source(&source).unwrap();
     let mut state = seed;
     for _ in 0..records {
@@ -27,20 +31,37 @@ fn parts(records: usize, bytes: usize, seed: u64) -> Vec<Part> {
             .collect();
         batch.push(id, Timestamp::EPOCH, &record).unwrap();
     }
-    pack(&mut Packer::try_new(1).unwrap(), &batch).unwrap()
+    batch
+}
+
+fn prepared(submission: Submission) -> Prepared {
+    let parts = pack(&mut Packer::try_new(1).unwrap(), &submission.records).unwrap();
+    submission.prepare(parts)
 }
 
 fn open(dir: &Path) -> Spool {
-    Spool::open(dir, MAX_BYTES).unwrap().0
+    open_with(dir, WhenFull::Wait)
 }
 
-fn append(spool: &mut Spool, records: usize, bytes: usize, cursors: &[(&str, &[u8])]) -> Option<u64> {
+fn open_with(dir: &Path, when_full: WhenFull) -> Spool {
+    Spool::open(dir, SpoolOptions { max_bytes: MAX_BYTES, when_full }).unwrap().0
+}
+
+fn append(spool: &mut Spool, count: usize, bytes: usize, cursors: &[(&str, &[u8])]) -> Option<u64> {
     let cursors: Vec<_> = cursors.iter().map(|(source, cursor)| (name(source), cursor.to_vec())).collect();
-    let seed = spool.last().0 + 1;
-    match spool.append(parts(records, bytes, seed), &cursors).unwrap() {
+    let records = records("/a", count, bytes, spool.last().0 + 1);
+    match spool.append(prepared(Submission { records, cursors, ..Submission::default() })).unwrap() {
         Appended::Durable(last) => Some(last.0),
         Appended::Full(_) => None,
+        Appended::Dropped(_) => panic!("it is of normal priority"),
     }
+}
+
+/// Appends ten records of 3,000 bytes of a source that is called after its priority.
+fn append_of(spool: &mut Spool, priority: Priority) -> Appended {
+    let records = records(priority.as_str(), 10, 3_000, spool.last().0 + 1);
+    let cursors = vec![(name(priority.as_str()), spool.last().0.to_le_bytes().to_vec())];
+    spool.append(prepared(Submission { records, cursors, priority, ..Submission::default() })).unwrap()
 }
 
 fn state(spool: &Spool) -> (Epoch, u64, u64) {
@@ -70,7 +91,7 @@ fn acknowledged_segments_go_and_no_cursor_goes_with_them() {
     append(&mut spool, 1, 10, &[("/quiet", b"since the beginning")]).unwrap();
     for _ in 0..40 {
         let last = append(&mut spool, 10, 3_000, &[("/busy", b"on")]).unwrap();
-        spool.acknowledge(RecordSequence(last)).unwrap();
+        spool.acknowledge(STORE, RecordSequence(last)).unwrap();
     }
     assert!(spool.size_bytes() <= 2 * (MAX_BYTES / 8), "{} bytes are left", spool.size_bytes());
     let before = state(&spool);
@@ -92,9 +113,9 @@ fn full_spool_takes_nothing_until_something_is_acknowledged() {
     }
     assert!(last >= 200, "only {last} records fitted");
     assert_eq!(append(&mut spool, 10, 3_000, &[]), None);
-    spool.acknowledge(RecordSequence(20)).unwrap();
+    spool.acknowledge(STORE, RecordSequence(20)).unwrap();
     assert_eq!(append(&mut spool, 10, 3_000, &[]), None, "no whole segment is acknowledged");
-    spool.acknowledge(RecordSequence(100)).unwrap();
+    spool.acknowledge(STORE, RecordSequence(100)).unwrap();
     assert_eq!(append(&mut spool, 10, 3_000, &[]), Some(last + 10));
 }
 
@@ -104,7 +125,7 @@ fn batch_longer_than_the_spool_is_taken_once_nothing_else_waits() {
     let mut spool = open(dir.path());
     append(&mut spool, 1, 10, &[]).unwrap();
     assert_eq!(append(&mut spool, 3, 1 << 20, &[]), None);
-    spool.acknowledge(RecordSequence(1)).unwrap();
+    spool.acknowledge(STORE, RecordSequence(1)).unwrap();
     assert_eq!(append(&mut spool, 3, 1 << 20, &[]), Some(4));
 }
 
@@ -112,10 +133,11 @@ fn batch_longer_than_the_spool_is_taken_once_nothing_else_waits() {
 fn too_long_or_too_many_cursors_are_refused_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
+    let mut try_cursors = |cursors| spool.append(prepared(Submission { cursors, ..Submission::default() }));
     let long = vec![(name("/a"), vec![0; MAX_CURSOR_BYTES + 1])];
-    assert!(matches!(spool.append(Vec::new(), &long), Err(SpoolError::Cursors { .. })));
+    assert!(matches!(try_cursors(long), Err(SpoolError::Cursors { .. })));
     let many: Vec<_> = (0..=MAX_CURSORS).map(|n| (name(&format!("/{n}")), vec![1])).collect();
-    assert!(matches!(spool.append(Vec::new(), &many), Err(SpoolError::Cursors { .. })));
+    assert!(matches!(try_cursors(many), Err(SpoolError::Cursors { .. })));
     assert_eq!(append(&mut spool, 1, 1, &[]), Some(1));
 }
 
@@ -158,7 +180,7 @@ fn new_epoch_leaves_out_what_is_known_to_be_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path());
     append(&mut spool, 9, 10, &[]).unwrap();
-    spool.acknowledge(RecordSequence(4)).unwrap();
+    spool.acknowledge(STORE, RecordSequence(4)).unwrap();
     let (epoch, ..) = state(&spool);
     spool.renew_epoch().unwrap();
     let renewed = state(&spool);
@@ -171,8 +193,9 @@ fn new_epoch_leaves_out_what_is_known_to_be_acknowledged() {
 /// Reads the spool from a sequence on; returns what comes as (first, count).
 fn feed(spool: &Spool, from: u64) -> Vec<(u64, u32)> {
     let (_keep, spooled) = watch::channel(spool.last());
-    let place = spool.place_of(RecordSequence(from));
-    let mut feed = Feed::open(&spool.dir(), place, RecordSequence(from), spooled).unwrap();
+    let (dir, wanted) = (spool.dir(), RecordSequence(from));
+    let limits = FrameLimits { body_bytes: usize::MAX, raw_bytes: usize::MAX, records: usize::MAX };
+    let mut feed = Feed::open(FeedStart { dir, places: spool.places_of(wanted), wanted, limits }, spooled).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut pieces = Vec::new();
@@ -212,4 +235,153 @@ fn damage_in_the_middle_shows_as_a_hole() {
     let pieces = feed(&spool, 1);
     assert_eq!(pieces.len(), 29, "one batch is lost: {pieces:?}");
     assert_eq!(pieces.last(), Some(&(291, 10)));
+}
+
+/// Returns the runs dropped as (first, count).
+fn runs(spool: &Spool) -> Vec<(u64, u64)> {
+    lock(&spool.dropped).runs().iter().map(|(first, run)| (*first, run.count)).collect()
+}
+
+fn produced(spool: &Spool, source: &str) -> u64 {
+    spool.accounts().find(|account| account.source == name(source)).map_or(0, |account| account.produced)
+}
+
+#[test]
+fn sequences_run_through_all_journals_and_a_start_finds_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let order = [Priority::Normal, Priority::Low, Priority::Low, Priority::High, Priority::Normal, Priority::Low];
+    for priority in order {
+        assert!(matches!(append_of(&mut spool, priority), Appended::Durable(_)));
+    }
+    let all: Vec<_> = (0..6).map(|n| (1 + 10 * n, 10)).collect();
+    assert_eq!(feed(&spool, 1), all);
+    let before = state(&spool);
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert_eq!(state(&spool), before);
+    assert_eq!(feed(&spool, 1), all);
+    assert_eq!(feed(&spool, 38), [(38, 3), (41, 10), (51, 10)]);
+    assert_eq!(spool.cursors()[&name("low")], 50_u64.to_le_bytes());
+    assert_eq!(["low", "normal", "high"].map(|source| produced(&spool, source)), [30, 20, 10]);
+    append_of(&mut spool, Priority::High);
+    assert_eq!(state(&spool).2, 70);
+}
+
+#[test]
+fn low_priority_goes_first_and_oldest_first_and_nothing_else_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    let mut waits = 0;
+    for turn in 0..200 {
+        let priority = if turn % 2 == 0 { Priority::Low } else { Priority::Normal };
+        match append_of(&mut spool, priority) {
+            Appended::Durable(_) => assert_eq!(waits, 0, "once normal waits everything normal does"),
+            Appended::Dropped(_) => assert_eq!(priority, Priority::Low),
+            Appended::Full(_) => {
+                assert!(priority == Priority::Normal || waits > 0, "low is lost before it waits");
+                waits += 1;
+            }
+        }
+        assert!(spool.size_bytes() <= MAX_BYTES + MAX_BYTES / 8, "{} bytes", spool.size_bytes());
+    }
+    assert!(waits > 10);
+    let dropped = runs(&spool);
+    assert!(dropped.len() > 5, "{dropped:?}");
+    assert!(dropped.iter().all(|(first, count)| first % 20 == 1 && *count == 10), "only low ones: {dropped:?}");
+    assert_eq!(dropped[0].0, 1, "the oldest first");
+    // What is left, what was dropped and what was refused make up the stream.
+    let whole = |spool: &Spool| {
+        let mut told: Vec<_> = runs(spool);
+        told.extend(feed(spool, 1).into_iter().map(|(first, count)| (first, u64::from(count))));
+        told.sort_unstable();
+        let ends = told.iter().scan(1, |next, (first, count)| {
+            let follows = *first == *next;
+            *next = first + count;
+            Some(follows)
+        });
+        assert!(ends.into_iter().all(|follows| follows), "{told:?}");
+        told.iter().map(|(_, count)| count).sum::<u64>()
+    };
+    let last = spool.last().0;
+    assert_eq!(whole(&spool), last);
+    assert_eq!(produced(&spool, "low") + produced(&spool, "normal"), last);
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!((runs(&spool), whole(&spool)), (dropped, last), "also after a start");
+}
+
+#[test]
+fn a_spool_that_may_drop_drops_up_to_the_priority_of_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open_with(dir.path(), WhenFull::Drop);
+    for _ in 0..15 {
+        assert!(matches!(append_of(&mut spool, Priority::High), Appended::Durable(_)));
+    }
+    for _ in 0..60 {
+        assert!(matches!(append_of(&mut spool, Priority::Normal), Appended::Durable(_)));
+    }
+    let dropped = runs(&spool);
+    assert_eq!(dropped.len(), 1, "normal ones, which follow each other: {dropped:?}");
+    assert_eq!(dropped[0].0, 151);
+    assert_eq!(feed(&spool, 1)[..15], (0..15).map(|n| (1 + 10 * n, 10)).collect::<Vec<_>>(), "high ones stay");
+}
+
+#[test]
+fn what_is_under_way_is_not_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open_with(dir.path(), WhenFull::Drop);
+    lock(&spool.dropped()).open(RecordSequence(0));
+    lock(&spool.dropped()).claim(RecordSequence(1), RecordSequence(11));
+    let mut appended = 0;
+    while let Appended::Durable(_) = append_of(&mut spool, Priority::Normal) {
+        appended += 1;
+        assert!(appended < 100, "the oldest segment is under way");
+    }
+    lock(&spool.dropped()).close();
+    assert!(matches!(append_of(&mut spool, Priority::Normal), Appended::Durable(_)));
+    assert_eq!(runs(&spool)[0].0, 1);
+}
+
+#[test]
+fn a_dropped_run_that_a_collector_has_heard_of_is_counted_to_its_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    while runs(&spool).is_empty() {
+        append_of(&mut spool, Priority::Low);
+    }
+    let (first, count) = runs(&spool)[0];
+    lock(&spool.dropped()).note_gap_sent(RecordSequence(first));
+    spool.acknowledge(STORE, RecordSequence(first + count - 1)).unwrap();
+    let low = spool.accounts().find(|account| account.source == name("low")).unwrap().clone();
+    assert_eq!(low.dropped, [(GapReason::SpoolFull, count)]);
+}
+
+#[test]
+fn store_that_was_put_back_is_seen_also_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    append(&mut spool, 9, 10, &[]).unwrap();
+    assert_eq!(spool.welcome(STORE, RecordSequence(0)), None);
+    spool.acknowledge(STORE, RecordSequence(9)).unwrap();
+    assert_eq!(spool.welcome(STORE + 1, RecordSequence(3)), None, "another one");
+    spool.write_checkpoint().unwrap();
+    drop(spool);
+    let mut spool = open(dir.path());
+    assert_eq!(spool.welcome(STORE, RecordSequence(4)), Some(RecordSequence(9)));
+    assert_eq!(spool.welcome(STORE, RecordSequence(4)), None, "said once");
+}
+
+#[test]
+fn losses_are_kept_also_by_a_full_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path());
+    while append(&mut spool, 10, 3_000, &[]).is_some() {}
+    let at = Timestamp::from_secs(9);
+    let loss =
+        crate::submission::Loss { source: name("/a"), reason: GapReason::Stopped, count: 70, first: at, last: at };
+    let before = spool.last().0;
+    let submission = Submission { losses: vec![loss], ..Submission::default() };
+    assert!(matches!(spool.append(prepared(submission)).unwrap(), Appended::Durable(last) if last.0 == before + 70));
+    assert_eq!(feed(&spool, before + 1), [(before + 1, 70)]);
 }

@@ -12,10 +12,10 @@ use std::time::Duration;
 use canh_event::{Epoch, RecordBatch, RecordSequence, Source, SourceName, StreamName, Timestamp};
 use canh_service::metrics::Metrics;
 use canh_service::signals::{Shutdown, ShutdownTrigger};
-use canh_ship::{RetryPolicy, ShipConfig, ShipError, Shipper, SpoolError};
+use canh_ship::{RetryPolicy, ShipConfig, ShipError, Shipper, SpoolError, WhenFull};
 use canh_wire::{
-    CollectorEvent, CollectorSession, Frame, FrameReader, Gap, Nack, NackCode, Place, Receiving, SPOKEN, Terms,
-    Unpacker, WINDOW_BYTES, tls,
+    Account, Bye, ByeReason, CollectorEvent, CollectorSession, Frame, FrameReader, Gap, Nack, NackCode, Place,
+    Receiving, SPOKEN, Terms, Unpacker, WINDOW_BYTES, tls,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -55,13 +55,55 @@ impl Authority {
 /// What the collector has, and what it has seen. It outlives every connection.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
+    /// Tells stores apart; 0 until it is first served.
+    pub(crate) id: u128,
     pub(crate) durable: HashMap<(StreamName, Epoch), u64>,
     pub(crate) records: Vec<(Epoch, u64, Vec<u8>)>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) connections: u64,
     pub(crate) software: String,
     pub(crate) faults: Vec<String>,
+    /// Longest body and most records of a batch, if not as usual.
+    pub(crate) limits: Option<(u32, u32)>,
+    /// Most records of a batch there was.
+    pub(crate) most_records: u32,
+    /// Every account there was, as it balanced.
+    pub(crate) accounts: Vec<Account>,
+    /// By its own count: what is stored or known to be lost of each source.
+    pub(crate) accounted: HashMap<(Epoch, SourceName), u64>,
+    /// Records lost of sources nobody knows.
+    pub(crate) unplaced: HashMap<Epoch, u64>,
 }
+
+impl Store {
+    fn note_gap(&mut self, gap: &Gap) {
+        let placed: u64 = gap.sources.iter().map(|loss| loss.count).sum();
+        *self.unplaced.entry(gap.epoch).or_default() += gap.count - placed;
+        for loss in &gap.sources {
+            *self.accounted.entry((gap.epoch, loss.source.clone())).or_default() += loss.count;
+        }
+    }
+
+    /// Holds an account against what was counted: the loss ledger must balance at every statement.
+    fn note_account(&mut self, account: Account) {
+        let mut missing = 0;
+        for source in &account.sources {
+            let own = self.accounted.get(&(account.epoch, source.source.clone())).copied().unwrap_or(0);
+            match source.produced.checked_sub(own) {
+                Some(lacks) => missing += lacks,
+                None => self.faults.push(format!("{own} accounted, {source:?} stated")),
+            }
+        }
+        let unplaced = self.unplaced.get(&account.epoch).copied().unwrap_or(0);
+        if missing > unplaced {
+            self.faults.push(format!("{missing} missing, {unplaced} may be: {account:?}"));
+        }
+        self.accounts.push(account);
+    }
+}
+
+/// The next store's id.
+static STORES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// Where a collector can misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +132,8 @@ pub(crate) enum Act {
     Withhold,
     /// Refuses.
     Nack(NackCode),
+    /// Says BYE and hangs up: it stops.
+    Bye,
 }
 
 pub(crate) type Script = Box<dyn FnMut(Moment) -> Act + Send>;
@@ -122,9 +166,16 @@ impl Collector {
         let config = tls::server_config(authority.pem().as_bytes(), certificate.as_bytes(), key.as_bytes()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        {
+            let mut store = store.lock().unwrap();
+            if store.id == 0 {
+                store.id = u128::from(STORES.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+            }
+        }
         let served = Arc::clone(&store);
         let task = tokio::spawn(async move {
             let mut script = script;
+            let limits = store_limits(&served);
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 if script(Moment::Accepted) == Act::Drop {
@@ -133,7 +184,7 @@ impl Collector {
                 // One at a time: an agent has one connection.
                 let Ok(stream) = TlsAcceptor::from(Arc::clone(&config)).accept(tcp).await else { continue };
                 let (frames, store, script) = (FrameReader::new(), &*served, &mut script);
-                let _ = Serving { stream, frames, store, script, window, owes: false }.serve().await;
+                let _ = Serving { stream, frames, store, script, window, limits, owes: false }.serve().await;
             }
         });
         Self { address, store, task }
@@ -144,12 +195,18 @@ impl Collector {
     }
 }
 
+/// Frames a test wants to be shorter than usual.
+fn store_limits(store: &Mutex<Store>) -> (u32, u32) {
+    store.lock().unwrap().limits.unwrap_or((u32::MAX, 4_096))
+}
+
 struct Serving<'a> {
     stream: TlsStream<TcpStream>,
     frames: FrameReader,
     store: &'a Mutex<Store>,
     script: &'a mut Script,
     window: u64,
+    limits: (u32, u32),
     owes: bool,
 }
 
@@ -174,13 +231,14 @@ impl Serving<'_> {
         };
         let terms = Terms {
             window: self.window,
-            max_body_bytes: u32::MAX,
+            max_body_bytes: self.limits.0,
             max_raw_bytes: u32::MAX,
-            max_records: 4_096,
+            max_records: self.limits.1,
             ping_interval: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(90),
         };
-        let (session, welcome) = session.welcome(1, Timestamp::EPOCH, terms, &durable);
+        let id = self.store.lock().unwrap().id;
+        let (session, welcome) = session.welcome(id, Timestamp::EPOCH, terms, &durable);
         self.send(&welcome).await?;
         self.frames.settle(session.version());
         self.act(Moment::Welcomed).await?;
@@ -204,7 +262,9 @@ impl Serving<'_> {
                     let records = Unpacker::try_new().unwrap().unpack(&batch.body, batch.count).unwrap();
                     {
                         let mut store = self.store.lock().unwrap();
+                        store.most_records = store.most_records.max(batch.count);
                         for (record, sequence) in records.iter().zip(first..).skip(accepted.skip as usize) {
+                            *store.accounted.entry((batch.epoch, record.source.name.clone())).or_default() += 1;
                             store.records.push((batch.epoch, sequence, record.bytes.to_vec()));
                         }
                         store.durable.insert((batch.stream.clone(), batch.epoch), batch.last().0);
@@ -216,10 +276,12 @@ impl Serving<'_> {
                     {
                         let mut store = self.store.lock().unwrap();
                         store.durable.insert((gap.stream.clone(), gap.epoch), last.0);
+                        store.note_gap(&gap);
                         store.gaps.push(gap);
                     }
                     self.settle(&mut session, &stream, last).await?;
                 }
+                CollectorEvent::Account(account) => self.store.lock().unwrap().note_account(account),
                 CollectorEvent::Duplicate(ack) => self.send(&Frame::Ack(ack)).await?,
                 CollectorEvent::Answer(frame) => self.send(&frame).await?,
                 CollectorEvent::Heard(_) | CollectorEvent::Renew(_) => {}
@@ -270,6 +332,10 @@ impl Serving<'_> {
     async fn act_on(&mut self, moment: Moment, place: Option<Place>) -> Result<Act, Over> {
         match (self.script)(moment) {
             Act::Drop => Err(Over),
+            Act::Bye => {
+                self.send(&Frame::Bye(Bye { reason: ByeReason::Stopping })).await?;
+                Err(Over)
+            }
             Act::Nack(code) => {
                 self.send(&Frame::Nack(Nack { code, retry_after: Duration::ZERO, place })).await?;
                 Err(Over)
@@ -349,6 +415,9 @@ impl Agent {
             software: "canh-test 0".to_owned(),
             spool_dir: dir.path().join("spool"),
             spool_max_bytes: 16 << 20,
+            when_full: WhenFull::Wait,
+            account_interval: Duration::from_secs(1),
+            fail_back: Duration::from_secs(600),
             collectors: collectors.iter().map(ToString::to_string).collect(),
             server_name: SERVER_NAME.to_owned(),
             ca: write("ca.pem", &authority.pem()),

@@ -1,17 +1,15 @@
 use std::path::Path;
 
-use canh_event::{Epoch, RecordSequence, Timestamp};
+use canh_event::{Epoch, GapReason, RecordSequence, StoredGap, Timestamp};
 use canh_journal::Retention;
 use canh_service::config::Settings;
 use canh_service::metrics::Metrics as Registry;
 use canh_service::signals::Shutdown;
-use canh_wire::{Gap, GapReason};
 
 use super::*;
 use crate::config::SCHEMA;
 use crate::keeper::Keeper;
 use crate::kinds::KIND_GAP;
-use crate::stored_gap::StoredGap;
 use crate::streams::MarkState;
 
 fn config(dir: &Path) -> Config {
@@ -51,9 +49,20 @@ impl Opened {
     fn store(&self, last: u64) {
         let stream: canh_event::StreamName = "log".parse().unwrap();
         let (epoch, from, reason) = (Epoch(1), RecordSequence(1), GapReason::SpoolFull);
-        let gap = Gap { stream: stream.clone(), epoch, from, count: last, reason };
         let agent: canh_event::AgentId = "web-01".parse().unwrap();
-        let body = StoredGap { agent: agent.clone(), gap, received: Timestamp::EPOCH }.encode();
+        let (agency, count, received, sources) = (None, last, Timestamp::EPOCH, Vec::new());
+        let gap = StoredGap {
+            agent: agent.clone(),
+            agency,
+            stream: stream.clone(),
+            epoch,
+            from,
+            count,
+            reason,
+            received,
+            sources,
+        };
+        let body = gap.encode();
         let (sender, receiver) = std::sync::mpsc::channel();
         let settled = Arc::clone(&self.journal.settled);
         self.journal.commit.submit(KIND_GAP, body, move |result| {
@@ -76,8 +85,8 @@ impl Opened {
 
     /// Ends in order: the keeper writes the marks once more.
     fn end_in_order(self) {
-        let OpenJournal { commit, thread, settled, kept } = self.journal;
-        let keeper = Keeper::new(commit, settled, kept, bound(64 << 20), self.streams, self.metrics);
+        let OpenJournal { commit, thread, settled, losses, kept } = self.journal;
+        let keeper = Keeper::new(commit, settled, losses, kept, bound(64 << 20), self.streams, self.metrics);
         let (stop, stopped) = std::sync::mpsc::channel();
         drop(stop);
         keeper.run(&stopped);
@@ -161,9 +170,9 @@ fn a_journal_past_its_bound_loses_its_oldest_segments_and_no_mark() {
         });
         receiver.recv().unwrap();
     }
-    let OpenJournal { commit, thread, settled, kept } = first.journal;
+    let OpenJournal { commit, thread, settled, losses, kept } = first.journal;
     let (oldest, dropped) = (first.metrics.journal_oldest.clone(), first.metrics.journal_dropped_segments.clone());
-    let mut keeper = Keeper::new(commit, settled, kept, bound(20 << 20), first.streams, first.metrics);
+    let mut keeper = Keeper::new(commit, settled, losses, kept, bound(20 << 20), first.streams, first.metrics);
     keeper.tick();
     assert_eq!(dropped.get(), 0, "the marks are not kept yet, so everything is still needed");
     keeper.keep_marks();

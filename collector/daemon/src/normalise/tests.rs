@@ -1,10 +1,11 @@
 use std::path::Path;
 
 use canh_event::{Epoch, RecordBatch, Source, StoredBatch};
+use canh_event::{GapReason, SourceAccount, StoredAccount};
 use canh_journal::{CommitPolicy, Committer, Journal, JournalOptions, Reader};
 use canh_service::metrics::Metrics as Registry;
 use canh_service::signals::Shutdown;
-use canh_wire::{DEFAULT_LEVEL, GapReason, Packed, Packer, StreamState};
+use canh_wire::{DEFAULT_LEVEL, Packed, Packer, StreamState};
 
 use super::*;
 use crate::streams::Streams;
@@ -31,7 +32,8 @@ impl Bench {
         let metrics = Metrics::register(&Registry::new("test", "0").unwrap()).unwrap();
         let (trigger, _) = Shutdown::new();
         let settled = Arc::new(Settled::new(Lsn::ZERO, trigger));
-        let onward = Onward { commit: commit.clone(), settled, metrics: metrics.clone() };
+        let losses = LossOutbox::default();
+        let onward = Onward { commit: commit.clone(), settled, losses, metrics: metrics.clone() };
         let (normalisers, running) = Normalisers::spawn(1, &onward).unwrap();
         let session = Arc::new(SessionSignal::default());
         let (stream, oldest, last) = ("log".parse().unwrap(), RecordSequence(1), RecordSequence(0));
@@ -153,7 +155,7 @@ async fn an_unreadable_batch_is_refused_and_nothing_behind_it_is_stored() {
     bench.durable(10).await;
     // The agent comes back, gives the batch up and goes on.
     let (stream, from, reason) = ("log".parse().unwrap(), RecordSequence(11), GapReason::Refused);
-    let gap = Gap { stream, epoch: EPOCH, from, count: 10, reason };
+    let gap = Gap::new(stream, EPOCH, from, 10, reason);
     bench.submit(Work::Gap { gap, received: Timestamp::EPOCH }).await;
     bench.submit(batch(21, 10)).await;
     bench.durable(30).await;
@@ -183,4 +185,71 @@ fn what_is_new_is_told_by_what_was_handed_on() {
     assert_eq!(of(12, 12), Novelty::BehindAHole);
     let end = RecordSequence(u64::MAX);
     assert_eq!(novelty(end, end, end), Novelty::Nothing);
+}
+
+/// An account of `/var/log/auth.log`, as of a place.
+fn account(position: u64, produced: u64) -> Work {
+    let source = SourceAccount { produced, ..SourceAccount::new("/var/log/auth.log".parse().unwrap()) };
+    let (stream, position) = ("log".parse().unwrap(), RecordSequence(position));
+    let account = Account {
+        stream,
+        epoch: EPOCH,
+        position,
+        spooled: position,
+        stated: Timestamp::EPOCH,
+        is_whole: true,
+        sources: vec![source],
+    };
+    Work::Account { account, received: Timestamp::EPOCH }
+}
+
+fn accounts(dir: &Path) -> Vec<StoredAccount> {
+    let mut reader = Reader::open(dir).unwrap();
+    let mut accounts = Vec::new();
+    while let Some(entry) = reader.next().unwrap() {
+        if entry.kind == KIND_ACCOUNT {
+            accounts.push(StoredAccount::decode(entry.body).unwrap());
+        }
+    }
+    accounts
+}
+
+#[tokio::test]
+async fn account_is_stored_with_the_count_beside_it_and_one_that_does_not_add_up_is_an_alarm() {
+    let bench = Bench::new();
+    bench.submit(batch(1, 100)).await;
+    let gap = Gap::new("log".parse().unwrap(), EPOCH, RecordSequence(101), 10, GapReason::SpoolFull);
+    bench.submit(Work::Gap { gap, received: Timestamp::EPOCH }).await;
+    bench.submit(account(110, 110)).await;
+    bench.submit(account(109, 110)).await;
+    bench.submit(account(110, 99)).await;
+    bench.submit(account(110, 121)).await;
+    bench.submit(batch(111, 1)).await;
+    bench.durable(111).await;
+    let counted = |result: &str| bench.metrics.accounts.with_label_values(&[result]).get();
+    assert_eq!((counted("agrees"), counted("stale"), counted("disagrees")), (1, 1, 2));
+    assert_eq!(bench.metrics.disagreements.get(), 2);
+    let dir = bench.dir.path().to_path_buf();
+    let Bench { normalisers, running, commit, dir: _keep, .. } = bench;
+    drop(normalisers);
+    running.threads.into_iter().for_each(|thread| thread.join().unwrap());
+    drop(commit);
+    let stored = accounts(&dir);
+    assert_eq!(stored.iter().map(|it| it.sources[0].stated.produced).collect::<Vec<_>>(), [110, 99, 121]);
+    assert_eq!((stored[0].journalled, stored[0].unplaced, stored[0].sources[0].journalled), (100, 10, 100));
+    assert_eq!(stored.iter().map(|it| it.disagreement().is_some()).collect::<Vec<_>>(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn same_sequences_with_other_records_are_a_clone_and_the_same_records_are_not() {
+    let bench = Bench::new();
+    bench.submit(batch(1, 100)).await;
+    bench.durable(100).await;
+    bench.submit(batch(1, 100)).await;
+    let Work::Batch(other) = batch(2, 100) else { panic!("a batch") };
+    bench.submit(Work::Batch(Batch { first: RecordSequence(1), ..other })).await;
+    let nack = bench.refused().await;
+    assert_eq!((nack.code, bench.metrics.clones.get()), (NackCode::Protocol, 1));
+    assert_eq!(bench.metrics.duplicate_batches.get(), 2);
+    assert_eq!(bench.end().len(), 100, "what was there first stays");
 }

@@ -14,6 +14,7 @@ use crate::folder::Folder;
 use crate::issuing::Issuing;
 use crate::journal::Settled;
 use crate::normalise::Onward;
+use crate::quota::{QuotaLimits, Rate};
 
 const EPOCH: Epoch = Epoch(7);
 const WINDOW: u64 = 1 << 20;
@@ -27,6 +28,10 @@ struct Bench {
 
 impl Bench {
     fn new(connections: usize, connections_per_agent: usize) -> Self {
+        Self::with_quotas(connections, connections_per_agent, QuotaLimits::default())
+    }
+
+    fn with_quotas(connections: usize, connections_per_agent: usize, quotas: QuotaLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (journal, _) =
             Journal::open(dir.path(), JournalOptions { segment_bytes: 1 << 20, ..JournalOptions::DEFAULT }).unwrap();
@@ -34,12 +39,17 @@ impl Bench {
         let metrics = Metrics::register(&Registry::new("test", "0").unwrap()).unwrap();
         let (stop, shutdown) = Shutdown::new();
         let settled = Arc::new(Settled::new(Lsn::ZERO, stop.clone()));
-        let (normalisers, _) = Normalisers::spawn(1, &Onward { commit, settled, metrics: metrics.clone() }).unwrap();
+        let (normalisers, _) = {
+            let losses = crate::losses::LossOutbox::default();
+            Normalisers::spawn(1, &Onward { commit, settled, losses, metrics: metrics.clone() }).unwrap()
+        };
         let shared = Shared {
             streams: Arc::new(Streams::new(connections_per_agent)),
             gate: gate(dir.path(), &metrics),
             normalisers,
             budget: Budget::new(64 << 20, metrics.memory_bytes.clone()),
+            quotas: Quotas::new(quotas),
+            quota_talk: Throttle::new(Duration::from_secs(1)),
             metrics,
             connections: Arc::new(Semaphore::new(connections)),
             store: 9,
@@ -327,4 +337,108 @@ async fn a_stop_acknowledges_what_is_under_way_and_says_bye() {
     assert_eq!(agent.next().await, Some(Frame::Bye(canh_wire::Bye { reason: ByeReason::Stopping })));
     assert!(agent.next().await.is_none());
     assert!(matches!(agent.ended().await, Ending::Stopping));
+}
+
+/// Agents of ten records a second, with ten records at once.
+fn ten_a_second() -> QuotaLimits {
+    let agent = Rate { bytes_per_second: 0, records_per_second: 10 };
+    QuotaLimits { agent, agency: Rate::default(), burst: Duration::from_secs(1) }
+}
+
+/// Takes acknowledgements until the window changes; returns the new one.
+async fn credit(agent: &mut Agent, welcomed: &mut Welcomed) -> u64 {
+    loop {
+        let frame = agent.next().await.unwrap();
+        if let AgentEvent::Window(window) = welcomed.session.receive(frame, now()).unwrap() {
+            return window;
+        }
+    }
+}
+
+#[tokio::test]
+async fn agent_over_its_quota_gets_no_credit_until_it_is_paid_for_and_nothing_is_dropped() {
+    let bench = Bench::with_quotas(10, 4, ten_a_second());
+    let mut agent = bench.connect("web-01");
+    let mut welcomed = agent.greet(30).await;
+    agent.send(&welcomed.session.send_batch(batch(1, 12)).unwrap()).await;
+    assert_eq!(credit(&mut agent, &mut welcomed).await, 0);
+    assert!(!welcomed.session.has_room(1), "an honest agent sends nothing now");
+    assert_eq!(bench.shared.metrics.quota_pauses.with_label_values(&["agent"]).get(), 1);
+    assert_eq!(bench.shared.metrics.quota_paused.get(), 1);
+    // A tenth of a second each for what was too much.
+    assert_eq!(credit(&mut agent, &mut welcomed).await, WINDOW);
+    assert_eq!(bench.shared.metrics.quota_paused.get(), 0);
+    agent.send(&welcomed.session.send_batch(batch(13, 1)).unwrap()).await;
+    while !welcomed.session.is_idle() {
+        let frame = agent.next().await.unwrap();
+        welcomed.session.receive(frame, now()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn agent_that_ignores_that_it_has_no_credit_is_told_to_come_back_later() {
+    let bench = Bench::with_quotas(10, 4, ten_a_second());
+    let mut agent = bench.connect("web-01");
+    agent.greet(100_000).await;
+    let mut nack = None;
+    for number in 0..1_000 {
+        let mut records = RecordBatch::new();
+        let name = "/a".parse().unwrap();
+        let source = Source { name, host: "h".into(), format: "auto".parse().unwrap(), utc_offset_secs: 0 };
+        let id = records.source(&source).unwrap();
+        records.push(id, Timestamp::EPOCH, &vec![b'x'; 200_000]).unwrap();
+        let body = Packer::try_new(DEFAULT_LEVEL).unwrap().pack(&records).unwrap();
+        let (epoch, first, count) = (EPOCH, RecordSequence(number + 1), 1);
+        agent.send(&Frame::Batch(Batch { stream: stream(), epoch, first, count, body })).await;
+        // Waits for its acknowledgement, whatever else is said: the window itself is not exceeded.
+        loop {
+            match agent.next().await.unwrap() {
+                Frame::Ack(ack) if ack.durable.0 > number => break,
+                Frame::Nack(refusal) => {
+                    nack = Some(refusal);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if nack.is_some() {
+            break;
+        }
+    }
+    let nack = nack.expect("it is told to leave");
+    assert_eq!(nack.code, NackCode::Quota);
+    assert!(nack.retry_after > Duration::ZERO && nack.retry_after <= Duration::from_secs(600));
+    assert!(matches!(agent.ended().await, Ending::Refused(NackCode::Quota)));
+    // A new connection is no way out, and others are not affected.
+    let mut again = bench.connect("web-01");
+    let mut welcomed_again = again.greet(100_000).await;
+    assert_eq!(credit(&mut again, &mut welcomed_again).await, 0);
+    let mut other = bench.connect("web-02");
+    let mut welcomed = other.greet(10).await;
+    other.send(&welcomed.session.send_batch(batch(1, 10)).unwrap()).await;
+    acknowledged(&mut other, &mut welcomed, 10).await;
+}
+
+#[tokio::test]
+async fn accounts_are_held_against_what_came_before_them_and_a_flood_of_them_is_not_stored() {
+    let bench = Bench::new(10, 4);
+    let mut agent = bench.connect("web-01");
+    let mut welcomed = agent.greet(30).await;
+    agent.send(&welcomed.session.send_batch(batch(1, 10)).unwrap()).await;
+    let source = canh_event::SourceAccount {
+        produced: 10,
+        ..canh_event::SourceAccount::new("/var/log/auth.log".parse().unwrap())
+    };
+    let account = welcomed.session.account(&stream(), RecordSequence(30), now(), true, vec![source]).unwrap();
+    for _ in 0..100 {
+        agent.send(&account).await;
+    }
+    agent.send(&welcomed.session.ping(1, now())).await;
+    while !matches!(agent.next().await, Some(Frame::Pong(_))) {}
+    agent.send(&welcomed.session.send_batch(batch(11, 10)).unwrap()).await;
+    acknowledged(&mut agent, &mut welcomed, 20).await;
+    let counted = |result: &str| bench.shared.metrics.accounts.with_label_values(&[result]).get();
+    assert_eq!(counted("disagrees"), 0);
+    assert!(counted("agrees") >= 16 && counted("agrees") < 50, "{}", counted("agrees"));
+    assert_eq!(counted("agrees") + counted("stale"), 100);
 }

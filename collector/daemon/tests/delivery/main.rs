@@ -5,6 +5,8 @@
 
 mod agent;
 mod faults;
+mod hostile;
+mod ledger;
 mod process;
 
 use std::sync::Arc;

@@ -87,12 +87,29 @@ impl Site {
         done(&["ca", "issue", "--dir", &ca, "--agent", agent, "--agency", "so-tttt", "--out", &out])
     }
 
+    /// Takes over the CA and the certificates of another site.
+    pub(crate) fn share_authority(&self, other: &Self) -> anyhow::Result<()> {
+        for file in ["ca.pem", "cert.pem", "key.pem"] {
+            std::fs::copy(other.path("server").join(file), self.path("server").join(file))?;
+        }
+        Ok(())
+    }
+
     /// Writes the configuration, with more lines behind it.
     #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn configure(&self, more: &str) -> anyhow::Result<()> {
+        self.configure_with(0, more)
+    }
+
+    /// Has the collector listen on a port it had before.
+    pub(crate) fn configure_listen(&self, port: u16) -> anyhow::Result<()> {
+        self.configure_with(port, "")
+    }
+
+    fn configure_with(&self, port: u16, more: &str) -> anyhow::Result<()> {
         let server = self.path("server");
         let text = format!(
-            "state_dir = {:?}\n[metrics]\naddress = \"127.0.0.1:0\"\n[listen]\naddress = \"127.0.0.1:0\"\n\
+            "state_dir = {:?}\n[metrics]\naddress = \"127.0.0.1:0\"\n[listen]\naddress = \"127.0.0.1:{port}\"\n\
              ca = {:?}\ncertificate = {:?}\nkey = {:?}\n{more}",
             self.path("state"),
             server.join("ca.pem"),
@@ -192,6 +209,13 @@ impl Collector {
     #[allow(dead_code, reason = "each test file uses its own part of this")]
     pub(crate) fn wait(mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.child.wait()?)
+    }
+
+    /// Returns the memory it holds, in KiB.
+    pub(crate) fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// Returns what Prometheus would read.

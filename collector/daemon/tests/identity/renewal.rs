@@ -5,7 +5,7 @@ use std::time::Duration;
 use canh_event::{RecordBatch, Source, Timestamp};
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-use canh_ship::{RetryPolicy, ShipConfig, Shipper};
+use canh_ship::{RetryPolicy, ShipConfig, Shipper, WhenFull};
 
 use crate::Outcome;
 use crate::process::{Collector, Site};
@@ -18,6 +18,9 @@ fn ship_config(site: &Site, collector: &Collector) -> ShipConfig {
         software: "canh-test 0".to_owned(),
         spool_dir: site.path("spool"),
         spool_max_bytes: 16 << 20,
+        when_full: WhenFull::Wait,
+        account_interval: Duration::from_secs(1),
+        fail_back: Duration::from_secs(600),
         collectors: vec![collector.address.to_string()],
         server_name: "127.0.0.1".to_owned(),
         ca: file("ca.pem"),

@@ -91,3 +91,26 @@ fn bytes_after_the_end_are_refused() {
     bytes.push(0);
     assert!(EventBatch::decode(&bytes).is_err());
 }
+
+#[test]
+fn sources_alone_are_those_of_the_rows() {
+    let mut builder = BatchBuilder::new();
+    for source in ["/a", "/a", "/b", "", "/a"] {
+        let source = source.parse().ok();
+        let origin = builder.origin(&Origin { source, ..Origin::unknown() }).unwrap();
+        let logsource = builder.logsource(&Logsource::unknown()).unwrap();
+        let (time, received) = (Timestamp::EPOCH, Timestamp::EPOCH);
+        let header = RowHeader { time, time_quality: TimeQuality::Received, received, origin, logsource };
+        builder.begin_row(header, b"raw").unwrap().commit();
+    }
+    let mut bytes = Vec::new();
+    builder.finish().encode(&mut bytes);
+    let runs = EventBatch::decode_sources(&bytes).unwrap();
+    let shown: Vec<_> = runs.iter().map(|(source, count)| (source.as_ref().map(SourceName::as_str), *count)).collect();
+    assert_eq!(shown, [(Some("/a"), 2), (Some("/b"), 1), (None, 1), (Some("/a"), 1)]);
+    // An origin of the fifth row's is the last thing that is read: whatever is cut before it is seen.
+    let end_of_origins = bytes.len() - 16;
+    for cut in 0..end_of_origins {
+        assert!(EventBatch::decode_sources(&bytes[..cut]).is_err(), "{cut}");
+    }
+}

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::agent::{AgentEvent, AgentSession, Resume};
 use crate::body::Packed;
-use crate::frame::{Bye, GapReason, Ping, StreamState};
+use crate::frame::{Bye, Ping, StreamState};
 use crate::limits::{IDLE_TIMEOUT, PING_INTERVAL};
 use crate::version::SPOKEN;
+use canh_event::GapReason;
 
 const EPOCH: Epoch = Epoch(77);
 const NOW: Timestamp = Timestamp::EPOCH;
@@ -40,7 +41,7 @@ fn batch(first: u64, count: u32, raw_bytes: usize) -> Batch {
 }
 
 fn gap(from: u64, count: u64) -> Gap {
-    Gap { stream: stream(), epoch: EPOCH, from: RecordSequence(from), count, reason: GapReason::SpoolFull }
+    Gap::new(stream(), EPOCH, RecordSequence(from), count, GapReason::SpoolFull)
 }
 
 fn skip_of(event: CollectorEvent) -> u32 {
@@ -246,4 +247,24 @@ proptest! {
         let expected: Vec<u64> = (1..=store.stored.len() as u64).collect();
         prop_assert_eq!(store.stored, expected);
     }
+}
+
+fn account(position: u64) -> Frame {
+    let (stream, epoch, position) = (stream(), EPOCH, RecordSequence(position));
+    let (spooled, stated, is_whole, sources) = (RecordSequence(99), Timestamp::EPOCH, true, Vec::new());
+    Frame::Account(Account { stream, epoch, position, spooled, stated, is_whole, sources })
+}
+
+#[test]
+fn account_is_taken_only_as_of_what_was_received_last() {
+    let mut session = receiving(0, 1_000);
+    assert!(matches!(session.receive(account(0), NOW), Ok(CollectorEvent::Account(_))));
+    session.receive(Frame::Gap(gap(1, 5)), NOW).unwrap();
+    assert!(matches!(session.receive(account(5), NOW), Ok(CollectorEvent::Account(_))));
+    for wrong in [4, 6] {
+        let error = session.receive(account(wrong), NOW).unwrap_err();
+        assert_eq!(error.code(), NackCode::Protocol);
+        assert!(matches!(error, CollectorSessionError::Account { received: 5, .. }), "{error:?}");
+    }
+    assert!(!session.is_idle(), "an account is not what is acknowledged, the gap is");
 }

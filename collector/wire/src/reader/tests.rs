@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use canh_event::{DecodeError, Epoch, RecordSequence, StreamName, Timestamp};
+use canh_event::{DecodeError, Epoch, GapReason, RecordSequence, SourceAccount, SourceLoss, StreamName, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
 use crate::body::Packed;
 use crate::frame::{
-    Ack, Batch, Bye, ByeReason, Credit, Gap, GapReason, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
+    Account, Ack, Batch, Bye, ByeReason, Credit, Gap, Hello, Nack, NackCode, Ping, Place, Pong, StreamMark,
     StreamState, Terms, Welcome,
 };
 use crate::kind::FrameKind;
@@ -81,13 +81,29 @@ fn any_nack() -> impl Strategy<Value = Nack> {
 
 fn any_gap() -> impl Strategy<Value = Gap> {
     let reason = proptest::sample::select(GapReason::ALL);
-    (any_stream(), any::<u128>(), 1..1_u64 << 60, 1..1_u64 << 60, reason).prop_map(
-        |(stream, epoch, from, count, reason)| Gap {
-            stream,
-            epoch: Epoch(epoch),
-            from: RecordSequence(from),
-            count,
-            reason,
+    let losses = proptest::collection::btree_map("[a-z/]{1,9}", (1..1_000_u64, any_time()), 0..4);
+    (any_stream(), any::<u128>(), 1..1_u64 << 60, 4_000..1_u64 << 60, reason, losses).prop_map(
+        |(stream, epoch, from, count, reason, losses)| {
+            let loss = |(source, (count, at)): (String, _)| {
+                let source = source.parse().unwrap();
+                SourceLoss { source, count, first: at, last: at }
+            };
+            let sources = losses.into_iter().map(loss).collect();
+            Gap { sources, ..Gap::new(stream, Epoch(epoch), RecordSequence(from), count, reason) }
+        },
+    )
+}
+
+fn any_account() -> impl Strategy<Value = Account> {
+    let sources = proptest::collection::btree_map("[a-z/]{1,9}", any::<u64>(), 0..4);
+    (any_place(), any::<u64>(), any_time(), any::<bool>(), sources).prop_map(
+        |((stream, epoch, position), spooled, stated, is_whole, sources)| {
+            let source = |(name, produced): (String, u64)| SourceAccount {
+                produced,
+                ..SourceAccount::new(name.parse().unwrap())
+            };
+            let (spooled, sources) = (position.max(RecordSequence(spooled)), sources.into_iter().map(source).collect());
+            Account { stream, epoch, position, spooled, stated, is_whole, sources }
         },
     )
 }
@@ -95,6 +111,7 @@ fn any_gap() -> impl Strategy<Value = Gap> {
 fn any_frame() -> impl Strategy<Value = Frame> {
     prop_oneof![
         any_hello().prop_map(Frame::Hello),
+        any_account().prop_map(Frame::Account),
         any_welcome().prop_map(Frame::Welcome),
         any_batch().prop_map(Frame::Batch),
         any_place().prop_map(|(stream, epoch, durable)| Frame::Ack(Ack { stream, epoch, durable })),
@@ -307,7 +324,7 @@ fn runs_that_cannot_be_are_refused() {
     let stream: StreamName = "log".parse().unwrap();
     for (from, count) in [(0, 1), (1, 0), (u64::MAX, 1), (2, u64::MAX)] {
         let reason = GapReason::SpoolFull;
-        let gap = Gap { stream: stream.clone(), epoch: Epoch(1), from: RecordSequence(from), count, reason };
+        let gap = Gap::new(stream.clone(), Epoch(1), RecordSequence(from), count, reason);
         let mut reader = FrameReader::new();
         reader.feed(&encode(&[Frame::Gap(gap)]));
         assert!(matches!(reader.next_frame(), Err(FrameError::Body { .. })), "{from} {count}");
