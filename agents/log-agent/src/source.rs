@@ -220,7 +220,11 @@ impl Source {
             let is_gone = generation.wants_opening(room.moment.instant) && !generation.open(&self.path, room);
             if is_gone && let Some(lost) = self.generations.remove(index) {
                 room.complain(&self.path, Reason::Vanished, None);
-                room.lose(&self.sent_as.name, GapReason::FileLost);
+                // Files are read from the oldest to the newest: where the next one was begun, this one was read
+                // to its end, and only what was written to it late may be missing.
+                if self.generations.get(index).is_none_or(|next| next.position().offset == 0) {
+                    room.lose(&self.sent_as.name, GapReason::FileLost);
+                }
                 lost.forget(room);
                 self.is_moved = true;
             } else {

@@ -498,6 +498,22 @@ fn what_cannot_be_read_is_counted_by_reason_and_the_rest_goes_on() {
 }
 
 #[test]
+fn rotated_file_that_was_read_to_its_end_is_no_loss_when_it_goes_away_while_the_agent_is_down() {
+    let mut host = Host::new(&["a.log"]);
+    host.append("a.log", "first\n");
+    host.read_all();
+    fs::rename(host.path("a.log"), host.path("a.log.1")).unwrap();
+    host.append("a.log", "second\n");
+    host.read_all();
+    host.kill();
+    fs::remove_file(host.path("a.log.1")).unwrap();
+    host.read_all();
+    assert_eq!(host.texts(), ["first", "second"]);
+    assert_eq!(host.metrics.errors(Reason::Vanished), 1, "it was still watched for what may be written late");
+    assert_eq!(host.losses, []);
+}
+
+#[test]
 fn patterns_that_a_reload_takes_away_and_brings_back_go_on_where_they_were() {
     let mut host = Host::new(&["a.log", "b.log"]);
     host.append("a.log", lines(0..1));
