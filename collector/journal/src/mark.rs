@@ -18,6 +18,10 @@ const FILE_NAME: &str = "durable";
 /// A page for each slot: what the system writes back as one does not hold both.
 const STRIDE: u64 = 4_096;
 
+/// No journal comes this far, at a million records a second not in 290,000 years. A mark beyond it is
+/// forged, and behind it places would come to their end.
+const LAST_PLACE: Lsn = Lsn(u64::MAX >> 1);
+
 /// How far a journal is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -58,7 +62,8 @@ impl Mark {
         let (segment, rest) = rest.split_first_chunk::<8>()?;
         let end = <[u8; 8]>::try_from(rest).ok()?;
         let [durable, segment] = [durable, segment].map(|bytes| Lsn(u64::from_le_bytes(*bytes)));
-        Some(Self { uuid: *uuid, durable, segment, end: u64::from_le_bytes(end) })
+        let mark = Self { uuid: *uuid, durable, segment, end: u64::from_le_bytes(end) };
+        (durable <= LAST_PLACE).then_some(mark)
     }
 }
 
@@ -104,4 +109,20 @@ impl<H: FsFile> MarkReader<H> {
 
 fn mark_path(dir: &Path) -> PathBuf {
     dir.join(FILE_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mark_comes_back_as_it_was_and_one_that_no_journal_reaches_is_none() {
+        let mark = |durable| Mark { uuid: [4; 16], durable, segment: Lsn(7), end: 64 };
+        for durable in [Lsn::ZERO, Lsn(9), LAST_PLACE] {
+            assert_eq!(Mark::decode(&mark(durable).encode()), Some(mark(durable)));
+        }
+        for durable in [LAST_PLACE.next(), Lsn(u64::MAX)] {
+            assert_eq!(Mark::decode(&mark(durable).encode()), None);
+        }
+    }
 }
