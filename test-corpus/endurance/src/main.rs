@@ -8,13 +8,19 @@
 mod api;
 mod attacks;
 mod authority;
+mod careless;
 mod chance;
 mod conversation;
+mod cut_agent;
+mod cut_collector;
+mod cut_correlator;
 mod daemon;
+mod image;
 mod kills;
 mod line;
 mod load;
 mod oracle;
+mod power;
 mod report;
 mod scrape;
 mod stage;
@@ -22,12 +28,13 @@ mod view;
 mod witness;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::power::Outcome;
 use crate::report::say;
 
 /// Shows that the daemons keep their promises while everything is done against them.
@@ -52,6 +59,26 @@ enum Verb {
         #[arg(long, default_value_t = 200)]
         cuts: u64,
     },
+    /// Cut the power of collector, agent and correlator right after an acknowledgement (R2).
+    Power {
+        /// How many times.
+        #[arg(long, default_value_t = 60)]
+        cuts: u64,
+    },
+    /// A few of both: what `make test` has time for.
+    Short {
+        /// How many times in all.
+        #[arg(long, default_value_t = 20)]
+        cuts: u64,
+    },
+    /// Writes records to a file and acknowledges each: used to show that a power cut is one.
+    #[command(hide = true, name = careless::VERB)]
+    CarelessWriter {
+        file: PathBuf,
+        /// Sync before each acknowledgement.
+        #[arg(long)]
+        sync: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -70,10 +97,30 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         None => std::env::current_exe()?.parent().context("this program is in a folder")?.to_owned(),
     };
     let seed = arguments.seed.unwrap_or_else(|| u64::from(std::process::id()) ^ line::now().nanos().unsigned_abs());
+    let begin = |what: &str| say(&format!("{what}, seed {seed}; again with: canh-endurance {what} --seed {seed}"));
     match arguments.verb {
         Verb::Kills { cuts } => {
-            say(&format!("kills: {cuts} cuts, seed {seed}; again with: canh-endurance kills --cuts {cuts} --seed {seed}"));
+            begin(&format!("kills --cuts {cuts}"));
             kills::run(&bin, seed, cuts)
         }
+        Verb::Power { cuts } => {
+            begin(&format!("power --cuts {cuts}"));
+            power::run(&bin, seed, cuts).map(drop)
+        }
+        Verb::Short { cuts } => {
+            begin(&format!("short --cuts {cuts}"));
+            short(&bin, seed, cuts)
+        }
+        Verb::CarelessWriter { file, sync } => careless::write(&file, sync),
     }
+}
+
+/// Cuts power if that can be done here, and kills for the rest.
+fn short(bin: &Path, seed: u64, cuts: u64) -> anyhow::Result<()> {
+    let of_power = cuts * 2 / 5;
+    let left = match power::run(bin, seed, of_power)? {
+        Outcome::Passed => cuts - of_power,
+        Outcome::Skipped => cuts,
+    };
+    kills::run(bin, seed, left)
 }
