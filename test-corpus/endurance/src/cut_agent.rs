@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 
 use crate::chance::Chance;
-use crate::daemon::{Daemon, POLL};
+use crate::daemon::POLL;
 use crate::image::Image;
 use crate::line::{self, plain};
 use crate::oracle::{Demand, Oracle};
@@ -40,7 +40,7 @@ pub(crate) fn run(stage: &Stage, cuts: u64, chance: &mut Chance) -> anyhow::Resu
     let mut collector = Some(start_collector(&collector_program)?);
     for cut in 1..=cuts {
         // A collector that is away leaves everything to the spool.
-        if chance.once_in(2)
+        if !chance.once_in(3)
             && let Some(daemon) = collector.take()
         {
             daemon.kill()?;
@@ -64,12 +64,12 @@ pub(crate) fn run(stage: &Stage, cuts: u64, chance: &mut Chance) -> anyhow::Resu
             (first..oracle.written()).for_each(|id| oracle.excuse(id));
             files_lost += 1;
         }
-        let collector = match &mut collector {
-            Some(daemon) => daemon,
-            None => collector.insert(start_collector(&collector_program)?),
-        };
-        let daemon = program.start()?;
-        arrive(&oracle, &mut view, &journal, [&daemon, collector])
+        if collector.is_none() {
+            collector = Some(start_collector(&collector_program)?);
+        }
+        let mut daemon = program.start()?;
+        daemon.page()?;
+        arrive(&oracle, &mut view, &journal)
             .with_context(|| format!("cut {cut} of the agent, log file lost: {is_file_lost}"))?;
         daemon.stop()?;
     }
@@ -92,13 +92,13 @@ fn append(file: &Path, oracle: &mut Oracle, chance: &mut Chance) -> anyhow::Resu
 }
 
 /// Waits until everything that must arrive is in the journal.
-fn arrive(oracle: &Oracle, view: &mut View, journal: &Path, alive: [&Daemon; 2]) -> anyhow::Result<()> {
+fn arrive(oracle: &Oracle, view: &mut View, journal: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         view.read_on(journal)?;
         match oracle.check(view, Demand::Everything) {
             Ok(()) => return Ok(()),
-            Err(error) => ensure!(Instant::now() < deadline, "not in time, with {} and {}: {error:#}", alive[0].id(), alive[1].id()),
+            Err(error) => ensure!(Instant::now() < deadline, "not in time: {error:#}"),
         }
         sleep(Duration::from_millis(20));
     }

@@ -58,7 +58,7 @@ pub(crate) fn run(stage: &Stage, cuts: u64, chance: &mut Chance) -> anyhow::Resu
         confirmed.check(&answered(&api)?).with_context(|| format!("cut {cut} of the correlator"))?;
     }
     witness.drain(PATIENCE)?;
-    api.correlated(View::of(&journal)?.last().0, PATIENCE)?;
+    api.correlated(View::of(&journal)?.last_batch(), PATIENCE)?;
     let incidents = api.incidents()?;
     attacks.check(&incidents)?;
     confirmed.check(&incidents)?;

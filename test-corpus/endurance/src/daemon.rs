@@ -35,7 +35,7 @@ pub(crate) struct Daemon {
     log: PathBuf,
     /// Where in the log this process begins.
     begins: u64,
-    pub(crate) started: Instant,
+    started: Instant,
     metrics: Option<SocketAddr>,
 }
 
@@ -92,6 +92,11 @@ impl Daemon {
         let line = self.says(text)?;
         let rest = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
         rest.and_then(|address| address.parse().ok()).with_context(|| format!("no address in {line:?}"))
+    }
+
+    /// Returns how long ago it was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Returns its metrics, waiting for it to serve them.
@@ -180,7 +185,10 @@ impl Daemon {
     /// # Errors
     /// It has ended.
     pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
-        resident_bytes(self.id())
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is no number")?;
+        Ok(kib << 10)
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
@@ -201,17 +209,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Returns the bytes a process holds in memory.
-///
-/// # Errors
-/// There is no such process.
-pub(crate) fn resident_bytes(id: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).context("while reading a process's status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().context("VmRSS is no number")?;
-    Ok(kib << 10)
 }
 
 /// Whether no thread of a process runs: a thread in the middle of a call to the disk is not frozen

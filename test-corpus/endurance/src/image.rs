@@ -98,7 +98,8 @@ impl Image {
     /// Returns what the device has been asked to write and to flush; nothing while it is at work.
     fn writes(&self) -> anyhow::Result<Option<Vec<u64>>> {
         let device = self.device.as_deref().and_then(|device| device.rsplit('/').next()).context("it is mounted")?;
-        let text = fs::read_to_string(format!("/sys/block/{device}/stat")).context("while reading a device's counters")?;
+        let text =
+            fs::read_to_string(format!("/sys/block/{device}/stat")).context("while reading a device's counters")?;
         let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
         // Documentation/block/stat.rst: 4 writes, 6 sectors written, 8 in flight, 15 flushes.
         let in_flight = numbers.get(8).copied().context("a device has its counters")?;

@@ -221,7 +221,7 @@ impl Theatre {
 
     /// Ends everybody in order and holds journal and incidents against what is known.
     fn judge(mut self, written: &Written) -> anyhow::Result<String> {
-        self.api().correlated(self.view.last().0, DRAIN)?;
+        self.api().correlated(self.view.last_batch(), DRAIN)?;
         let incidents = self.api().incidents()?;
         written.attacks.check(&incidents)?;
         for number in &self.acknowledged {
@@ -255,7 +255,7 @@ impl Theatre {
         let program = self.stage.correlator("replay", &self.stage.path("state/replay"), &self.journal())?;
         let mut daemon = program.start()?;
         let api = Api::new(&self.stage.path("replay.sock"));
-        api.correlated(whole.last().0, DRAIN)?;
+        api.correlated(whole.last_batch(), DRAIN)?;
         let mut again = api.incidents()?;
         for (number, incident) in &mut again {
             // An analyst's change is in the ledger only.

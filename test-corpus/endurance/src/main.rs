@@ -8,17 +8,21 @@
 mod api;
 mod attacks;
 mod authority;
+mod backlog;
 mod careless;
 mod chance;
 mod conversation;
+mod crowd;
 mod cut_agent;
 mod cut_collector;
 mod cut_correlator;
 mod daemon;
+mod herd;
 mod image;
 mod kills;
 mod line;
 mod load;
+mod member;
 mod oracle;
 mod power;
 mod report;
@@ -28,8 +32,10 @@ mod view;
 mod witness;
 mod writer;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -65,12 +71,33 @@ enum Verb {
         #[arg(long, default_value_t = 60)]
         cuts: u64,
     },
-    /// A few of both: what `make test` has time for.
+    /// Connect thousands of agents, have them send, and restart the collector (R13).
+    Crowd {
+        /// How many agents.
+        #[arg(long, default_value_t = 5_000)]
+        agents: u64,
+        /// How long they send before the first restart.
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// Let an agent keep a day's lines while the collector is away, then drain them.
+    Backlog {
+        /// How many lines; 20,000,000 are a day at 231 lines/s.
+        #[arg(long, default_value_t = 1_000_000)]
+        lines: u64,
+        /// Letters of no meaning in each line, beside some 80 bytes of a head.
+        #[arg(long, default_value_t = 60)]
+        letters: u64,
+    },
+    /// A few cuts of both kinds: what `make test` has time for.
     Short {
         /// How many times in all.
         #[arg(long, default_value_t = 20)]
         cuts: u64,
     },
+    /// Many agents in one process: the other end of `crowd`.
+    #[command(hide = true, name = herd::VERB)]
+    Herd { collector: SocketAddr, agents: u64, certificates: PathBuf },
     /// Writes records to a file and acknowledges each: used to show that a power cut is one.
     #[command(hide = true, name = careless::VERB)]
     CarelessWriter {
@@ -110,6 +137,15 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Short { cuts } => {
             begin(&format!("short --cuts {cuts}"));
             short(&bin, seed, cuts)
+        }
+        Verb::Crowd { agents, seconds } => {
+            begin(&format!("crowd --agents {agents} --seconds {seconds}"));
+            crowd::run(&bin, seed, agents, Duration::from_secs(seconds))
+        }
+        Verb::Herd { collector, agents, certificates } => herd::run(collector, &certificates, agents, seed),
+        Verb::Backlog { lines, letters } => {
+            begin(&format!("backlog --lines {lines} --letters {letters}"));
+            backlog::run(&bin, seed, lines, letters)
         }
         Verb::CarelessWriter { file, sync } => careless::write(&file, sync),
     }

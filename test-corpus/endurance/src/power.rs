@@ -40,6 +40,9 @@ pub(crate) fn run(bin: &Path, seed: u64, cuts: u64) -> anyhow::Result<Outcome> {
     say(&format!("power: {}", cut_collector::run(&stage, cuts - 2 * quarter, &mut chance)?));
     say(&format!("power: {}", cut_agent::run(&stage, quarter, &mut chance)?));
     say(&format!("power: {}", cut_correlator::run(&stage, quarter, &mut chance)?));
-    say(&format!("power: passed in {} s, nothing acknowledged was lost, nothing was doubled", begun.elapsed().as_secs()));
+    say(&format!(
+        "power: passed in {} s, nothing acknowledged was lost, nothing was doubled",
+        begun.elapsed().as_secs()
+    ));
     Ok(Outcome::Passed)
 }

@@ -25,6 +25,7 @@ pub(crate) struct View {
     counts: Vec<u8>,
     digests: Vec<u64>,
     read: Lsn,
+    last_batch: Lsn,
     rows: u64,
     gaps: u64,
     /// The first line that has no number.
@@ -56,7 +57,10 @@ impl View {
         while let Some(entry) = reader.next().context("while reading the journal")? {
             self.read = entry.lsn;
             match entry.kind {
-                KIND_EVENTS => self.take(&StoredBatch::decode(entry.body).context("while decoding a batch")?),
+                KIND_EVENTS => {
+                    self.last_batch = entry.lsn;
+                    self.take(&StoredBatch::decode(entry.body).context("while decoding a batch")?);
+                }
                 KIND_GAP => self.gaps += 1,
                 _ => {}
             }
@@ -81,9 +85,9 @@ impl View {
         self.rows
     }
 
-    /// Returns the last place read.
-    pub(crate) fn last(&self) -> Lsn {
-        self.read
+    /// Returns the place of the last batch.
+    pub(crate) fn last_batch(&self) -> u64 {
+        self.last_batch.0
     }
 
     /// Fails if there is what should not be there at all.

@@ -94,7 +94,12 @@ impl Witness {
         match resume {
             Resume::From { next, .. } => {
                 let durable = next.0.saturating_sub(1);
-                ensure!(durable >= self.acknowledged, "{} was acknowledged, {} is asked for", self.acknowledged, next.0);
+                ensure!(
+                    durable >= self.acknowledged,
+                    "{} was acknowledged, {} is asked for",
+                    self.acknowledged,
+                    next.0
+                );
                 self.settle(durable);
             }
             Resume::AfterGap(gap) => bail!("{} was acknowledged, {} is missing", self.acknowledged, gap.from.0),
