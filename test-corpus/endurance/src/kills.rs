@@ -127,11 +127,15 @@ impl Theatre {
 
     /// Kills, one after the other; who was killed comes back a little later, while others are killed.
     fn cut(&mut self, cuts: u64, chance: &mut Chance) -> anyhow::Result<()> {
-        for cut in 1..=cuts {
-            self.pass_time(chance.millis(20, 900))?;
+        let mut cut = 0;
+        while cut < cuts {
+            // Now and then two or more are killed at the same moment.
+            self.pass_time(if chance.once_in(5) { Duration::ZERO } else { chance.millis(20, 900) })?;
             let up: Vec<usize> =
                 (0..).zip(&self.victims).filter(|(_, it)| it.running.is_some()).map(|(index, _)| index).collect();
-            let index = *chance.pick(&up).context("somebody runs")?;
+            // All may be dead at once.
+            let Some(index) = chance.pick(&up).copied() else { continue };
+            cut += 1;
             let victim = self.victims.get_mut(index).context("it was found just now")?;
             let daemon = victim.running.take().context("it runs")?;
             daemon.kill().with_context(|| format!("while making cut {cut}, of the {}", victim.name))?;

@@ -18,7 +18,7 @@ use crate::writer::LogFile;
 /// How often something is written.
 const STEP: Duration = Duration::from_millis(10);
 /// Steps between two rotations, and between two attacks, on average.
-const ROTATION: u64 = 300;
+const ROTATION: u64 = 100;
 const ATTACK: u64 = 40;
 
 /// The load while it runs.
