@@ -53,7 +53,10 @@ impl View {
     /// It cannot be read, or something of it has been dropped.
     pub(crate) fn read_on(&mut self, dir: &Path) -> anyhow::Result<()> {
         let mut reader = Reader::open(dir).context("while opening the journal")?;
-        reader.seek(self.read.next()).context("while looking for the place in the journal")?;
+        // The first time it stands at the oldest record kept: what is not there is missing.
+        if self.read != Lsn::ZERO {
+            reader.seek(self.read.next()).context("while looking for the place in the journal")?;
+        }
         while let Some(entry) = reader.next().context("while reading the journal")? {
             self.read = entry.lsn;
             match entry.kind {
