@@ -11,7 +11,7 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::task::JoinSet;
 
 use crate::chance::Chance;
+use crate::flock::{Flock, folder_of};
 use crate::member::Member;
 
 /// The verb under which this program is a herd.
@@ -29,37 +30,13 @@ pub(crate) const VERB: &str = "herd";
 /// How often the state is told.
 const TELL: Duration = Duration::from_millis(100);
 
-/// What all members share.
-#[derive(Debug)]
-pub(crate) struct Herd {
-    pub(crate) collector: SocketAddr,
-    pub(crate) agents: u64,
-    pub(crate) packer: Mutex<Packer>,
-    pub(crate) is_sending: AtomicBool,
-    pub(crate) connected: AtomicU64,
-    pub(crate) sent: AtomicU64,
-    pub(crate) acknowledged: AtomicU64,
-    /// Connections that did not come about or broke.
-    pub(crate) failures: AtomicU64,
-    broken: Mutex<Option<String>>,
-}
-
-impl Herd {
-    /// Notes a broken promise.
-    pub(crate) fn complain(&self, text: String) {
-        if let Ok(mut broken) = self.broken.lock() {
-            broken.get_or_insert(text);
-        }
-    }
-}
-
 /// Runs a herd until it is told to end.
 ///
 /// # Errors
 /// A certificate cannot be read, a promise is broken.
 pub(crate) fn run(collector: SocketAddr, certificates: &Path, agents: u64, seed: u64) -> anyhow::Result<()> {
     raise_limit()?;
-    let herd = Arc::new(Herd {
+    let herd = Arc::new(Flock {
         collector,
         agents,
         packer: Mutex::new(Packer::try_new(DEFAULT_LEVEL)?),
@@ -88,25 +65,15 @@ pub(crate) fn run(collector: SocketAddr, certificates: &Path, agents: u64, seed:
     })
 }
 
-/// Returns the folder of an agent's certificate.
-pub(crate) fn folder_of(certificates: &Path, number: u64) -> PathBuf {
-    certificates.join(name_of(number))
-}
-
-/// Returns an agent's name.
-pub(crate) fn name_of(number: u64) -> String {
-    format!("agent-{number:05}")
-}
-
 /// Does what standard input says; its end ends the process, so that no herd outlives its starter.
-fn listen(herd: &Herd) {
+fn listen(herd: &Flock) {
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         herd.is_sending.store(line == "send", Ordering::Release);
     }
     std::process::exit(0);
 }
 
-async fn tell(herd: &Herd) -> anyhow::Result<()> {
+async fn tell(herd: &Flock) -> anyhow::Result<()> {
     loop {
         let [connected, sent, acknowledged, failures] =
             [&herd.connected, &herd.sent, &herd.acknowledged, &herd.failures]

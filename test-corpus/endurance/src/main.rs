@@ -17,6 +17,7 @@ mod cut_agent;
 mod cut_collector;
 mod cut_correlator;
 mod daemon;
+mod flock;
 mod herd;
 mod image;
 mod kills;

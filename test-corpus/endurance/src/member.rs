@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::chance::Chance;
-use crate::herd::{Herd, name_of};
+use crate::flock::{Flock, name_of};
 use crate::line::{digest, now};
 
 /// How long TCP, the TLS handshake, and HELLO may take each: as in a real agent.
@@ -38,7 +38,7 @@ const PER_NETWORK: u64 = 250;
 
 /// One agent.
 pub(crate) struct Member {
-    herd: Arc<Herd>,
+    herd: Arc<Flock>,
     number: u64,
     config: Arc<ClientConfig>,
     epoch: Epoch,
@@ -76,7 +76,7 @@ impl Member {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) fn new(herd: &Arc<Herd>, number: u64, files: &Path, mut chance: Chance) -> anyhow::Result<Self> {
+    pub(crate) fn new(herd: &Arc<Flock>, number: u64, files: &Path, mut chance: Chance) -> anyhow::Result<Self> {
         let read = |name: &str| std::fs::read(files.join(name)).with_context(|| format!("while reading {name}"));
         let config = tls::client_config(&read("ca.pem")?, &read("cert.pem")?, &read("key.pem")?)?;
         let (epoch, held) = (Epoch(u128::from(chance.next())), VecDeque::new());
