@@ -1,6 +1,6 @@
 //! The power of a host is cut: every line its agent counted as spooled must arrive, once.
 //!
-//! At every other cut the log file is lost with the power, so that only the spool can have the lines
+//! At about every other cut, by chance, the log file is lost with the power, so that only the spool can have the lines
 //! and not a second reading of the file. The collector is on another machine and lives on.
 
 use std::fs;
