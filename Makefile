@@ -2,13 +2,15 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench-engine fuzz fmt clean
+.PHONY: help setup build demo test lint bench-engine bench-backlog endurance endurance-build fuzz fmt clean
 
 help:
 	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
 	@echo "make test   everything: unit, integration, corpus, layers, live"
 	@echo "make lint   formatting, clippy with warnings as errors, documentation"
 	@echo "make bench-engine   our engine beside rsigma-eval, same events and rules in one run"
+	@echo "make endurance      kill -9, power cuts, 5,000 agents, a day's backlog against the real daemons (docs/endurance.md)"
+	@echo "make bench-backlog  the backlog alone; BACKLOG_LINES=20000000 is the whole day"
 	@echo "make fuzz   every reader of foreign bytes under a fuzzer, FUZZ_SECONDS each (default 60)"
 	@echo "make fmt    format the sources"
 
@@ -40,6 +42,25 @@ bench-engine: setup
 	$(BENCH) --workload process --events 100000 --rules windows
 	$(BENCH) --workload unique --events 100000 --rules windows
 	$(BENCH) --workload all --events 400000 --rules all
+
+# Every run says its seed; SEED=... repeats its schedule. What each part proves: docs/endurance.md.
+SEED := $(or $(SEED),$(shell date +%s))
+KILLS ?= 200
+POWER_CUTS ?= 60
+AGENTS ?= 5000
+BACKLOG_LINES ?= 1000000
+BACKLOG_LETTERS ?= 60
+ENDURE = target/release/canh-endurance --seed $(SEED)
+endurance-build: setup
+	$(CARGO) build --release -p canh-log-agent -p canh-collector -p canh-correlator -p canh-endurance
+endurance: endurance-build
+	@echo "endurance: seed $(SEED); again with: make endurance SEED=$(SEED)"
+	@$(ENDURE) kills --cuts $(KILLS)
+	@$(ENDURE) power --cuts $(POWER_CUTS)
+	@$(ENDURE) crowd --agents $(AGENTS)
+	@$(ENDURE) backlog --lines $(BACKLOG_LINES) --letters $(BACKLOG_LETTERS)
+bench-backlog: endurance-build
+	@$(ENDURE) backlog --lines $(BACKLOG_LINES) --letters $(BACKLOG_LETTERS)
 
 # On the stable compiler, so without a sanitizer: those are for nightly only.
 FUZZ_SECONDS ?= 60

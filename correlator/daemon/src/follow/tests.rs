@@ -54,7 +54,8 @@ fn skipped(metrics: &Metrics, reason: &str) -> u64 {
 
 /// A journal of single-record segments.
 fn journal(dir: &Path, records: u64) -> Journal {
-    let (mut journal, _) = Journal::open(dir, JournalOptions { segment_bytes: 4_096, ..JournalOptions::DEFAULT }).unwrap();
+    let (mut journal, _) =
+        Journal::open(dir, JournalOptions { segment_bytes: 4_096, ..JournalOptions::DEFAULT }).unwrap();
     for _ in 0..records {
         journal.append(BATCH_KIND, &record(60)).unwrap();
         journal.sync().unwrap();
