@@ -75,6 +75,7 @@ impl Conversation {
                 AgentEvent::Acknowledged(ack) => return Ok(Some(ack.durable)),
                 AgentEvent::Answer(frame) => write(&mut self.stream, &frame, self.session.version())?,
                 AgentEvent::Window(_) | AgentEvent::Heard(_) => {}
+                AgentEvent::Renewed(_) | AgentEvent::NotRenewed(_) => bail!("a certificate that nobody asked for"),
                 AgentEvent::Refused(nack) => bail!("refused: {}", nack.code.as_str()),
                 AgentEvent::Bye(reason) => bail!("bye: {}", reason.as_str()),
             }

@@ -62,6 +62,7 @@ pub(crate) fn run(stage: &Stage, cuts: u64, chance: &mut Chance) -> anyhow::Resu
         if is_file_lost {
             fs::remove_file(&file)?;
             (first..oracle.written()).for_each(|id| oracle.excuse(id));
+            oracle.lose_file();
             files_lost += 1;
         }
         if collector.is_none() {

@@ -193,6 +193,7 @@ impl Member {
             }
             AgentEvent::Answer(frame) => write(stream, &frame, session.version()).await?,
             AgentEvent::Window(_) | AgentEvent::Heard(_) => {}
+            AgentEvent::Renewed(_) | AgentEvent::NotRenewed(_) => bail!("a certificate that nobody asked for"),
             AgentEvent::Refused(nack) => bail!("refused: {}", nack.code.as_str()),
             AgentEvent::Bye(reason) => bail!("bye: {}", reason.as_str()),
         }

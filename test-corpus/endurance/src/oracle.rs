@@ -38,6 +38,7 @@ pub(crate) enum Demand {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     lines: Vec<Known>,
+    lost_files: u64,
 }
 
 impl Oracle {
@@ -59,6 +60,11 @@ impl Oracle {
         if self.at(id).is_some_and(|known| known.promise == Promise::Written) {
             self.promise(id, Promise::Excused);
         }
+    }
+
+    /// Notes that a log file was taken away, read or not: a gap may tell of it.
+    pub(crate) fn lose_file(&mut self) {
+        self.lost_files += 1;
     }
 
     /// Returns how many lines there are.
@@ -107,6 +113,8 @@ impl Oracle {
                 ids.iter().take(EXAMPLES).collect::<Vec<_>>()
             );
         }
+        let told = view.lost_files();
+        ensure!(told <= self.lost_files, "{told} files were told of as lost, {} were taken away", self.lost_files);
         view.must_be_whole()
     }
 

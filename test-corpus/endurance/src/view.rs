@@ -1,13 +1,13 @@
 //! The collector's journal as a reader sees it: which line is in it how often.
 //!
 //! Beside the lines it looks at the streams: the records of each must follow each other without a
-//! hole and without an overlap, and no gap may have been reported.
+//! hole and without an overlap, and no gap may have been reported but for files that were taken away.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use canh_event::StoredBatch;
+use canh_event::{GapReason, StoredBatch, StoredGap};
 use canh_journal::{Lsn, Reader};
 
 use crate::line::{digest, id_of};
@@ -27,7 +27,10 @@ pub(crate) struct View {
     read: Lsn,
     last_batch: Lsn,
     rows: u64,
+    /// Gaps for which nothing here is a reason.
     gaps: u64,
+    /// Gaps that tell of a log file taken away unread.
+    lost_files: u64,
     /// The first line that has no number.
     stranger: Option<String>,
     /// Up to where each stream is.
@@ -64,7 +67,7 @@ impl View {
                     self.last_batch = entry.lsn;
                     self.take(&StoredBatch::decode(entry.body).context("while decoding a batch")?);
                 }
-                KIND_GAP => self.gaps += 1,
+                KIND_GAP => self.take_gap(&StoredGap::decode(entry.body).context("while decoding a gap")?),
                 _ => {}
             }
         }
@@ -88,6 +91,11 @@ impl View {
         self.rows
     }
 
+    /// Returns how many files were told of as taken away unread.
+    pub(crate) fn lost_files(&self) -> u64 {
+        self.lost_files
+    }
+
     /// Returns the place of the last batch.
     pub(crate) fn last_batch(&self) -> u64 {
         self.last_batch.0
@@ -106,12 +114,26 @@ impl View {
 
     fn take(&mut self, stored: &StoredBatch) {
         let key = (stored.agent.to_string(), stored.stream.to_string(), stored.epoch.0);
-        let before = self.streams.insert(key, stored.last().0);
-        if before.is_some_and(|last| last + 1 != stored.first.0) {
-            let place = format!("{} {}: {} after {before:?}", stored.agent, stored.stream, stored.first.0);
-            self.broken.get_or_insert(place);
-        }
+        self.follow(key, stored.first.0, stored.last().0);
         stored.batch.rows().for_each(|row| self.note(row.raw()));
+    }
+
+    /// A gap takes places in its stream as records do.
+    fn take_gap(&mut self, gap: &StoredGap) {
+        match gap.reason {
+            GapReason::FileLost => self.lost_files += 1,
+            _ => self.gaps += 1,
+        }
+        let key = (gap.agent.to_string(), gap.stream.to_string(), gap.epoch.0);
+        self.follow(key, gap.from.0, gap.from.0 + gap.count.saturating_sub(1));
+    }
+
+    fn follow(&mut self, key: (String, String, u128), first: u64, last: u64) {
+        let place = format!("{} {}: {first}", key.0, key.1);
+        let before = self.streams.insert(key, last);
+        if before.is_some_and(|before| before + 1 != first) {
+            self.broken.get_or_insert(format!("{place} after {before:?}"));
+        }
     }
 
     /// Notes one line.
