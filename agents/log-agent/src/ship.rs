@@ -7,7 +7,7 @@ use anyhow::Context;
 use canh_event::SourceName;
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-use canh_ship::{ShipConfig, ShipError, Shipper, ship_config};
+use canh_ship::{PackedBatch, ShipConfig, ShipError, Shipper, Submitter, ship_config};
 
 use crate::batch::Filled;
 use crate::config::{Config, SCHEMA};
@@ -26,13 +26,34 @@ pub(crate) enum Kept {
 #[derive(Debug)]
 pub(crate) struct Spool {
     shipper: Shipper,
+    submitter: Submitter,
+}
+
+/// A batch on its way from the reader to the spool, packed.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    batch: PackedBatch,
+    cursors: Vec<(SourceName, Vec<u8>)>,
+    pub(crate) cut_lines: u64,
+}
+
+impl Packed {
+    /// Returns how many lines there are.
+    pub(crate) fn lines(&self) -> u64 {
+        self.batch.records()
+    }
+
+    /// Returns how many bytes the lines have.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.batch.bytes()
+    }
 }
 
 impl Spool {
     /// Opens the spool and begins to send what is in it.
     pub(crate) async fn start(config: &Config, metrics: &Metrics, shutdown: Shutdown) -> anyhow::Result<Self> {
         let shipper = Shipper::start(config_of(config)?, metrics, shutdown).await?;
-        Ok(Self { shipper })
+        Ok(Self { submitter: shipper.submitter(), shipper })
     }
 
     /// Returns how far each source had been read with the last durable batch.
@@ -40,9 +61,16 @@ impl Spool {
         self.shipper.cursors()
     }
 
+    /// Packs a batch.
+    pub(crate) async fn pack(&self, filled: Filled) -> anyhow::Result<Packed> {
+        let Filled { records, cursors, cut_lines } = filled;
+        let batch = self.submitter.pack(records).await.context("while packing a batch")?;
+        Ok(Packed { batch, cursors, cut_lines })
+    }
+
     /// Makes a batch durable with its cursors; waits while the spool is full.
-    pub(crate) async fn submit(&self, filled: Filled) -> anyhow::Result<Kept> {
-        match self.shipper.submit(filled.records, filled.cursors).await {
+    pub(crate) async fn submit(&self, packed: Packed) -> anyhow::Result<Kept> {
+        match self.submitter.submit_packed(packed.batch, packed.cursors).await {
             Ok(()) => Ok(Kept::Durable),
             Err(ShipError::Stopping) => Ok(Kept::Stopping),
             Err(error) => Err(error.into()),

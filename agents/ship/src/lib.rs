@@ -41,5 +41,5 @@ mod spooled;
 pub use config::{RetryPolicy, ShipConfig};
 pub use connect::CredentialsError;
 pub use keys::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_config, ship_keys};
-pub use shipper::{NotDrained, ShipError, Shipper, Submitter};
+pub use shipper::{NotDrained, PackedBatch, ShipError, Shipper, Submitter};
 pub use spool::SpoolError;

@@ -22,6 +22,7 @@ use crate::parts::pack;
 use crate::sender::Sender;
 use crate::shared::{Shared, run_blocking};
 use crate::spool::{Appended, Spool, SpoolError};
+use crate::spooled::Part;
 
 /// How often a full disk is asked again.
 const ROOM_RETRY: Duration = Duration::from_secs(1);
@@ -167,6 +168,26 @@ impl Drop for Shipper {
     }
 }
 
+/// A batch that is packed and not yet in the spool.
+#[derive(Debug)]
+pub struct PackedBatch {
+    parts: Vec<Part>,
+    records: u64,
+    bytes: u64,
+}
+
+impl PackedBatch {
+    /// Returns how many records there are.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Returns how many bytes the records have.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Submitter {
     /// Puts a batch into the spool together with the cursors its sources have reached; on return
     /// both are durable. An empty cursor forgets its source. Waits while the spool is full.
@@ -178,16 +199,51 @@ impl Submitter {
     /// # Contract
     /// The future is run to its end: dropped half way it may or may not have spooled the batch.
     pub async fn submit(&self, batch: RecordBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<(), ShipError> {
-        let metrics = &self.shared.metrics;
-        let (records, bytes) = (batch.len() as u64, batch.byte_len() as u64);
-        if records == 0 && cursors.is_empty() {
+        if batch.is_empty() && cursors.is_empty() {
             return Ok(());
         }
-        metrics.produced.inc_by(records);
+        self.shared.metrics.produced.inc_by(batch.len() as u64);
         let _turn = self.turn.lock().await;
+        let packed = self.pack(batch).await?;
+        self.spool(packed, cursors).await
+    }
+
+    /// Packs a batch for [`Submitter::submit_packed`]: the next one can be packed while the disk takes
+    /// this one.
+    ///
+    /// # Errors
+    /// [`ShipError::Pack`].
+    pub async fn pack(&self, batch: RecordBatch) -> Result<PackedBatch, ShipError> {
+        let (records, bytes) = (batch.len() as u64, batch.byte_len() as u64);
         let packer = Arc::clone(&self.packer);
         let packed = run_blocking(move || pack(&mut packer.lock().unwrap_or_else(PoisonError::into_inner), &batch));
-        let mut parts = packed.await?;
+        Ok(PackedBatch { parts: packed.await?, records, bytes })
+    }
+
+    /// Does with a batch that is packed what [`Submitter::submit`] does with one that is not.
+    ///
+    /// # Errors
+    /// As [`Submitter::submit`].
+    ///
+    /// # Contract
+    /// As [`Submitter::submit`].
+    pub async fn submit_packed(
+        &self,
+        batch: PackedBatch,
+        cursors: Vec<(SourceName, Vec<u8>)>,
+    ) -> Result<(), ShipError> {
+        if batch.records == 0 && cursors.is_empty() {
+            return Ok(());
+        }
+        self.shared.metrics.produced.inc_by(batch.records);
+        let _turn = self.turn.lock().await;
+        self.spool(batch, cursors).await
+    }
+
+    /// Appends a batch to the spool, in its turn.
+    async fn spool(&self, batch: PackedBatch, cursors: Vec<(SourceName, Vec<u8>)>) -> Result<(), ShipError> {
+        let PackedBatch { mut parts, records, bytes } = batch;
+        let metrics = &self.shared.metrics;
         let cursors = Arc::new(cursors);
         let mut wait = None;
         loop {

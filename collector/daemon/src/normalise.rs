@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use canh_event::{AgencyId, RecordSequence, Timestamp};
+use canh_event::{AgencyId, RecordBatch, RecordSequence, Timestamp};
 use canh_journal::{CommitError, CommitHandle, Lsn};
 use canh_service::notify::Pulse;
 use canh_wire::{Batch, Gap, Nack, NackCode, Place, UnpackError, Unpacker};
@@ -32,6 +32,9 @@ use crate::throttle::Throttle;
 
 /// Jobs waiting for one thread; each holds at most one packed batch, and all are in the budget.
 const QUEUE: usize = 64;
+
+/// The memory of a batch longer than this is given back after it.
+const KEPT_RAW_BYTES: usize = 2 << 20;
 
 /// What a session hands over.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Normalisers {
             let pulse = Pulse::new();
             let thread = Normaliser {
                 unpacker: Unpacker::try_new()?,
+                records: RecordBatch::new(),
                 maker: EventMaker::new(),
                 onward: onward.clone(),
                 refusals: Throttle::new(Duration::from_secs(1)),
@@ -136,6 +140,8 @@ impl Normalisers {
 
 struct Normaliser {
     unpacker: Unpacker,
+    /// Memory for the batch that is looked at.
+    records: RecordBatch,
     maker: EventMaker,
     onward: Onward,
     refusals: Throttle,
@@ -190,10 +196,9 @@ impl Normaliser {
             Novelty::BehindAHole => return metrics.dropped_batches.with_label_values(&["behind_refused"]).inc(),
         };
         metrics.duplicate_records.inc_by(skip);
-        let records = match self.unpacker.unpack(&batch.body, batch.count) {
-            Ok(records) => records,
-            Err(error) => return self.refuse(&under_way, batch.place(), &error),
-        };
+        if let Err(error) = self.unpacker.unpack_into(&batch.body, batch.count, &mut self.records) {
+            return self.refuse(&under_way, batch.place(), &error);
+        }
         metrics.batches.inc();
         let mark = Arc::clone(&under_way.mark);
         let sender = Sender {
@@ -205,7 +210,7 @@ impl Normaliser {
         let (last, mut under_way) = (batch.last(), Some(under_way));
         let onward = &self.onward;
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        self.maker.make(&sender, batch.first, &records, skip, |Piece { last: piece_last, body }| {
+        self.maker.make(&sender, batch.first, &self.records, skip, |Piece { last: piece_last, body }| {
             mark.set_submitted(piece_last);
             // Memory and the time of the acknowledgement belong to the batch, so to its last piece.
             let whole = if piece_last == last { under_way.take() } else { None };
@@ -216,6 +221,10 @@ impl Normaliser {
             onward.metrics.records.with_label_values(&[format]).inc_by(count);
         }
         onward.metrics.cut_records.inc_by(counts.cut);
+        if batch.body.raw_len() > KEPT_RAW_BYTES {
+            self.records = RecordBatch::new();
+            self.maker.give_back();
+        }
     }
 
     fn take_gap(&mut self, under_way: UnderWay, mut gap: Gap, received: Timestamp) {

@@ -84,6 +84,6 @@ pub use limits::{
 };
 pub use logsource::Logsource;
 pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId};
-pub use stored::StoredBatch;
+pub use stored::{StoredBatch, StoredHead};
 pub use time::{TimeQuality, Timestamp, TimestampError};
 pub use value::{Value, ValueKind};
