@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench-engine fuzz fmt clean
+.PHONY: help setup build demo test lint bench-engine bench-path fuzz fmt clean
 
 help:
 	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
 	@echo "make test   everything: unit, integration, corpus, layers, live"
 	@echo "make lint   formatting, clippy with warnings as errors, documentation"
 	@echo "make bench-engine   our engine beside rsigma-eval, same events and rules in one run"
+	@echo "make bench-path     one host to one journal over TLS beside rsyslog, and what the agent weighs"
 	@echo "make fuzz   every reader of foreign bytes under a fuzzer, FUZZ_SECONDS each (default 60)"
 	@echo "make fmt    format the sources"
 
@@ -40,6 +41,11 @@ bench-engine: setup
 	$(BENCH) --workload process --events 100000 --rules windows
 	$(BENCH) --workload unique --events 100000 --rules windows
 	$(BENCH) --workload all --events 400000 --rules all
+
+# Real release daemons on loopback; rsyslog is left out where it is not installed.
+bench-path: setup
+	$(CARGO) build --release -p canh-log-agent -p canh-collector
+	@test-corpus/bench-path/run
 
 # On the stable compiler, so without a sanitizer: those are for nightly only.
 FUZZ_SECONDS ?= 60

@@ -73,7 +73,8 @@ certificates() { # agent...
     done
 }
 
-# A second call, after the first collector was ended, takes the same port again.
+# A second call, after the first collector was ended, takes the same port again. `collector_more` is more
+# TOML for it.
 start_collector() {
     cat > "$work/collector.toml" <<TOML
 state_dir = "$work/state/collector"
@@ -84,6 +85,7 @@ certificate = "$work/collector/cert.pem"
 key = "$work/collector/key.pem"
 [metrics]
 address = "127.0.0.1:0"
+${collector_more:-}
 TOML
     : > "$work/canh-collector.log"
     start canh-collector --config "$work/collector.toml"

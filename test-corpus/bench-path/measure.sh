@@ -19,10 +19,11 @@ table_row() { # name, milliseconds, sender's pid, keeper's pid
             printf "%-24s %10d %8.1f %8.2f | %10.2f %10.1f | %10.2f %10.1f\n", name, lines * 1000 / ms,
                 lines * bytes / 1000 / ms, ms / 1000, sc / 100, sm / 1024, kc / 100, km / 1024 }'
 }
-table_ratio() {
-    awk -v ours="$canh_ms" -v theirs="$rsyslog_ms" -v lines="$lines" 'BEGIN {
-        printf "\nratio: %.1f times rsyslog (bar 3), %d lines/s (bar 150000)\n", theirs / ours, lines * 1000 / ours }'
+table_ratio() { # beside whom
+    ratios+=("$(awk -v whom="$1" -v ours="$canh_ms" -v theirs="$rsyslog_ms" 'BEGIN { printf "%.1f times %s (bar 3)", theirs / ours, whom }')")
 }
+say_ratios() { printf '\n'; printf 'canh: %s\n' "$((lines * 1000 / canh_ms)) lines/s (bar 150000)" "${ratios[@]}"; }
+ratios=()
 
 acknowledged() { [ "$(metric "$log_agent_metrics" canh_agent_records_acknowledged_total)" -ge "$1" ] && echo yes; }
 
