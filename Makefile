@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help setup build demo test lint bench-engine bench-backlog endurance endurance-build fuzz fmt clean
+.PHONY: help setup build demo test lint bench-engine bench-path bench-backlog endurance endurance-build fuzz fmt clean
 
 help:
 	@echo "make demo   build, run the four daemons on loopback with sample logs and captures, show the incidents"
@@ -11,6 +11,7 @@ help:
 	@echo "make bench-engine   our engine beside rsigma-eval, same events and rules in one run"
 	@echo "make endurance      kill -9, power cuts, 5,000 agents, a day's backlog against the real daemons (docs/endurance.md)"
 	@echo "make bench-backlog  the backlog alone; BACKLOG_LINES=20000000 is the whole day"
+	@echo "make bench-path     one host to one journal over TLS beside rsyslog, and what the agent weighs"
 	@echo "make fuzz   every reader of foreign bytes under a fuzzer, FUZZ_SECONDS each (default 60)"
 	@echo "make fmt    format the sources"
 
@@ -61,6 +62,10 @@ endurance: endurance-build
 	@$(ENDURE) backlog --lines $(BACKLOG_LINES) --letters $(BACKLOG_LETTERS)
 bench-backlog: endurance-build
 	@$(ENDURE) backlog --lines $(BACKLOG_LINES) --letters $(BACKLOG_LETTERS)
+# Real release daemons on loopback; rsyslog is left out where it is not installed.
+bench-path: setup
+	$(CARGO) build --release -p canh-log-agent -p canh-collector
+	@test-corpus/bench-path/run
 
 # On the stable compiler, so without a sanitizer: those are for nightly only.
 FUZZ_SECONDS ?= 60

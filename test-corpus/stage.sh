@@ -87,6 +87,7 @@ certificates() { # agent...
     done
 }
 
+# `collector_more` is more TOML for the collector.
 collector_toml() {
     cat > "$work/collector.toml" <<TOML
 state_dir = "$work/state/collector"
@@ -94,6 +95,7 @@ state_dir = "$work/state/collector"
 address = "${collector:-127.0.0.1:0}"
 [metrics]
 address = "127.0.0.1:0"
+${collector_more:-}
 TOML
 }
 

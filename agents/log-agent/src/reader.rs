@@ -21,8 +21,10 @@ use crate::watch::{FileSpec, Tick, Watch};
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const IDLE_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long to wait before a batch that was not taken is offered again.
-const OFFER_PAUSE: Duration = Duration::from_millis(2);
+/// How long to wait before a batch that was not taken is offered again: at first, and, twice as long
+/// each time, at most.
+const OFFER_PAUSE: Duration = Duration::from_micros(250);
+const LONGEST_OFFER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Longest time a moved cursor waits for a line to go with.
 const CURSOR_WAIT: Duration = Duration::from_secs(2);
@@ -145,6 +147,7 @@ impl Turn {
             return true;
         }
         let mut filled = self.batch.hand_over(self.watch.news());
+        let mut pause = OFFER_PAUSE;
         loop {
             match self.sender.try_send(filled) {
                 Ok(()) => return true,
@@ -152,7 +155,8 @@ impl Turn {
                 Err(TrySendError::Full(back)) => filled = back,
             }
             self.pulse.beat();
-            thread::sleep(OFFER_PAUSE);
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_OFFER_PAUSE);
         }
     }
 }

@@ -2,14 +2,15 @@
 //! sends what is there.
 //!
 //! ```text
-//!  watch ──► batch ──(one in the queue)──► spool ──► shipper ──► collector
-//!  (thread "read")                          durable with its cursors
+//!  watch ──► batch ──(one in the queue)──► pack ──(one packed)──► spool ──► shipper ──► collector
+//!  (thread "read")                                                durable with its cursors
 //! ```
+//!
+//! While the disk takes one batch the next one is packed and the one after it read.
 
 use std::path::Path;
 
 use anyhow::Context;
-use canh_event::RecordBatch;
 use canh_service::exit::Exit;
 use canh_service::metrics::{self, Health, Metrics, MetricsServer};
 use canh_service::notify;
@@ -20,7 +21,7 @@ use crate::batch::{Filled, Moment};
 use crate::config::{Config, SCHEMA};
 use crate::metrics::AgentMetrics;
 use crate::reader::Reader;
-use crate::ship::{Kept, Spool};
+use crate::ship::{Kept, Packed, Spool};
 use crate::watch::{Watch, WatchOptions};
 
 /// Runs the agent until it is asked to stop.
@@ -76,34 +77,19 @@ struct Assembly<'p> {
 impl Assembly<'_> {
     /// Makes batches durable until the reader ends.
     async fn pump(&mut self, mut filled: Receiver<Filled>, spool: &Spool) -> anyhow::Result<()> {
+        let mut packed = None;
         loop {
-            tokio::select! {
-                next = filled.recv() => match next {
-                    Some(next) => match self.keep(next, spool).await? {
-                        Kept::Durable => {}
-                        Kept::Stopping => return Ok(()),
-                    },
-                    None => return Ok(()),
-                },
-                () = self.reloads.next() => self.reload(),
+            let keeping = keep(packed.take(), spool, &self.metrics);
+            let (kept, next) = tokio::try_join!(keeping, next(&mut filled, &mut self.reloads, spool))?;
+            if kept == Kept::Stopping {
+                return Ok(());
+            }
+            match next {
+                Next::Packed(next) => packed = Some(next),
+                Next::Reload => self.reload(),
+                Next::End => return Ok(()),
             }
         }
-    }
-
-    async fn keep(&self, filled: Filled, spool: &Spool) -> anyhow::Result<Kept> {
-        let records = || filled.submissions.iter().map(|submission| &submission.records);
-        let (lines, bytes): (usize, usize) =
-            (records().map(RecordBatch::len).sum(), records().map(RecordBatch::byte_len).sum());
-        let cut = filled.cut_lines;
-        if spool.submit(filled).await.context("while writing the spool")? == Kept::Stopping {
-            return Ok(Kept::Stopping);
-        }
-        tracing::debug!(lines, bytes, "batch is durable in the spool");
-        self.metrics.batches.inc();
-        self.metrics.lines.inc_by(lines as u64);
-        self.metrics.bytes.inc_by(bytes as u64);
-        self.metrics.cut_lines.inc_by(cut);
-        Ok(Kept::Durable)
     }
 
     /// Takes over what can be taken over; a configuration with faults changes nothing.
@@ -129,6 +115,38 @@ impl Assembly<'_> {
             }
         }
     }
+}
+
+/// What comes after the batch that is being kept.
+enum Next {
+    Packed(Packed),
+    Reload,
+    End,
+}
+
+async fn next(filled: &mut Receiver<Filled>, reloads: &mut Reloads, spool: &Spool) -> anyhow::Result<Next> {
+    tokio::select! {
+        next = filled.recv() => match next {
+            Some(next) => Ok(Next::Packed(spool.pack(next).await?)),
+            None => Ok(Next::End),
+        },
+        () = reloads.next() => Ok(Next::Reload),
+    }
+}
+
+/// Makes a batch durable, if there is one.
+async fn keep(packed: Option<Packed>, spool: &Spool, metrics: &AgentMetrics) -> anyhow::Result<Kept> {
+    let Some(packed) = packed else { return Ok(Kept::Durable) };
+    let (lines, bytes, cut) = (packed.lines(), packed.bytes(), packed.cut_lines);
+    if spool.submit(packed).await.context("while writing the spool")? == Kept::Stopping {
+        return Ok(Kept::Stopping);
+    }
+    tracing::debug!(lines, bytes, "batch is durable in the spool");
+    metrics.batches.inc();
+    metrics.lines.inc_by(lines);
+    metrics.bytes.inc_by(bytes);
+    metrics.cut_lines.inc_by(cut);
+    Ok(Kept::Durable)
 }
 
 async fn serve(

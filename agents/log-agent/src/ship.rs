@@ -7,7 +7,7 @@ use anyhow::Context;
 use canh_event::SourceName;
 use canh_service::metrics::Metrics;
 use canh_service::signals::Shutdown;
-use canh_ship::{ShipConfig, ShipError, Shipper, ship_config};
+use canh_ship::{PackedBatch, ShipConfig, ShipError, Shipper, Submitter, ship_config};
 
 use crate::batch::Filled;
 use crate::config::{Config, SCHEMA};
@@ -26,13 +26,34 @@ pub(crate) enum Kept {
 #[derive(Debug)]
 pub(crate) struct Spool {
     shipper: Shipper,
+    submitter: Submitter,
+}
+
+/// A batch on its way from the reader to the spool, packed.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// The highest priority first.
+    batches: Vec<PackedBatch>,
+    pub(crate) cut_lines: u64,
+}
+
+impl Packed {
+    /// Returns how many lines there are.
+    pub(crate) fn lines(&self) -> u64 {
+        self.batches.iter().map(PackedBatch::records).sum()
+    }
+
+    /// Returns how many bytes the lines have.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.batches.iter().map(PackedBatch::bytes).sum()
+    }
 }
 
 impl Spool {
     /// Opens the spool and begins to send what is in it.
     pub(crate) async fn start(config: &Config, metrics: &Metrics, shutdown: Shutdown) -> anyhow::Result<Self> {
         let shipper = Shipper::start(config_of(config)?, metrics, shutdown).await?;
-        Ok(Self { shipper })
+        Ok(Self { submitter: shipper.submitter(), shipper })
     }
 
     /// Returns how far each source had been read with the last durable batch.
@@ -40,10 +61,19 @@ impl Spool {
         self.shipper.cursors()
     }
 
-    /// Makes a batch durable with its cursors, the highest priority first; waits while the spool is full.
-    pub(crate) async fn submit(&self, filled: Filled) -> anyhow::Result<Kept> {
+    /// Packs a batch.
+    pub(crate) async fn pack(&self, filled: Filled) -> anyhow::Result<Packed> {
+        let mut batches = Vec::with_capacity(filled.submissions.len());
         for submission in filled.submissions {
-            match self.shipper.submit_all(submission).await {
+            batches.push(self.submitter.pack(submission).await.context("while packing a batch")?);
+        }
+        Ok(Packed { batches, cut_lines: filled.cut_lines })
+    }
+
+    /// Makes a batch durable with its cursors, the highest priority first; waits while the spool is full.
+    pub(crate) async fn submit(&self, packed: Packed) -> anyhow::Result<Kept> {
+        for batch in packed.batches {
+            match self.submitter.submit_packed(batch).await {
                 Ok(()) => {}
                 Err(ShipError::Stopping) => return Ok(Kept::Stopping),
                 Err(error) => return Err(error.into()),

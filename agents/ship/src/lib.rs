@@ -62,7 +62,7 @@ pub use enrol_command::{EnrolCommandError, EnrolTexts, enrol_command};
 pub use identity::IdentityFilesError;
 pub use keys::{BatchLimits, SHIP_KEY_COUNT, ShipKeyTexts, batch_limits, ship_config, ship_keys};
 pub use priority::{Priority, WhenFull};
-pub use shipper::{NotDrained, ShipError, Shipper, Submitter};
+pub use shipper::{NotDrained, PackedBatch, ShipError, Shipper, Submitter};
 pub use spool::SpoolError;
 pub use spooled::{Checkpoint, Content, Dropped, KIND_CHECKPOINT, KIND_RECORDS, Part, SpooledBatch, Tally};
 pub use submission::{Loss, Submission};

@@ -40,10 +40,13 @@ pub(crate) enum TrimError {
 
 /// Packs a batch, in as many parts as it takes for each to fit a frame whatever it holds.
 pub(crate) fn pack(packer: &mut Packer, batch: &RecordBatch) -> Result<Vec<Part>, PackError> {
-    let ends = ends_of_parts(batch);
-    if ends.len() <= 1 {
-        return if batch.is_empty() { Ok(Vec::new()) } else { Ok(vec![pack_one(packer, batch)?]) };
+    if batch.is_empty() {
+        return Ok(Vec::new());
     }
+    if len_at_most(batch) <= SAFE_BATCH_BYTES {
+        return Ok(vec![pack_one(packer, batch)?]);
+    }
+    let ends = ends_of_parts(batch);
     let mut parts = Vec::new();
     let mut records = batch.iter();
     let mut start = 0;
@@ -144,6 +147,12 @@ impl FrameLimits {
         let body = packed.bytes().len() + PLACE_BYTES;
         body <= self.body_bytes && packed.raw_len() <= self.raw_bytes && records <= self.records
     }
+}
+
+/// Returns how long the encoding of a batch is at most.
+fn len_at_most(batch: &RecordBatch) -> usize {
+    let sources: usize = batch.sources().iter().map(cost_of).sum();
+    BATCH_OVERHEAD + sources + RECORD_OVERHEAD * batch.len() + batch.byte_len()
 }
 
 /// Returns where each part ends, as numbers of records.

@@ -21,7 +21,7 @@ use crate::metrics::ShipMetrics;
 use crate::parts::pack;
 use crate::sender::Sender;
 use crate::shared::{Shared, run_blocking};
-use crate::spool::{Appended, Spool, SpoolError, SpoolOptions};
+use crate::spool::{Appended, Prepared, Spool, SpoolError, SpoolOptions};
 use crate::submission::Submission;
 
 /// How often a full disk is asked again.
@@ -179,6 +179,27 @@ impl Drop for Shipper {
     }
 }
 
+/// A batch that is packed and not yet in the spool.
+#[derive(Debug)]
+pub struct PackedBatch {
+    prepared: Prepared,
+    records: u64,
+    bytes: u64,
+    is_empty: bool,
+}
+
+impl PackedBatch {
+    /// Returns how many records there are.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Returns how many bytes the records have.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Submitter {
     /// Puts a batch into the spool together with the cursors its sources have reached; on return
     /// both are durable. An empty cursor forgets its source. Waits while the spool is full.
@@ -203,19 +224,50 @@ impl Submitter {
     /// # Contract
     /// The future is run to its end: dropped half way it may or may not have spooled the batch.
     pub async fn submit_all(&self, submission: Submission) -> Result<(), ShipError> {
-        let metrics = &self.shared.metrics;
         if submission.is_empty() {
             return Ok(());
         }
-        let (records, bytes) = (submission.count(), submission.records.byte_len() as u64);
-        metrics.produced.inc_by(records);
         let _turn = self.turn.lock().await;
+        let packed = self.pack(submission).await?;
+        self.spool(packed).await
+    }
+
+    /// Packs a batch for [`Submitter::submit_packed`]: the next one can be packed while the disk takes
+    /// this one.
+    ///
+    /// # Errors
+    /// [`ShipError::Pack`].
+    pub async fn pack(&self, submission: Submission) -> Result<PackedBatch, ShipError> {
+        let is_empty = submission.is_empty();
+        let (records, bytes) = (submission.count(), submission.records.byte_len() as u64);
         let packer = Arc::clone(&self.packer);
         let packed = run_blocking(move || {
             let parts = pack(&mut packer.lock().unwrap_or_else(PoisonError::into_inner), &submission.records)?;
             Ok::<_, PackError>(submission.prepare(parts))
         });
-        let mut prepared = packed.await?;
+        Ok(PackedBatch { prepared: packed.await?, records, bytes, is_empty })
+    }
+
+    /// Does with a batch that is packed what [`Submitter::submit_all`] does with one that is not.
+    ///
+    /// # Errors
+    /// As [`Submitter::submit_all`].
+    ///
+    /// # Contract
+    /// As [`Submitter::submit_all`]. Batches are packed and submitted in one order.
+    pub async fn submit_packed(&self, batch: PackedBatch) -> Result<(), ShipError> {
+        if batch.is_empty {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        self.spool(batch).await
+    }
+
+    /// Appends a batch to the spool, in its turn.
+    async fn spool(&self, batch: PackedBatch) -> Result<(), ShipError> {
+        let PackedBatch { mut prepared, records, bytes, .. } = batch;
+        let metrics = &self.shared.metrics;
+        metrics.produced.inc_by(records);
         for news in &prepared.news {
             metrics.count_source_produced(&news.source, news.count);
         }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use canh_event::{
     AgencyId, AgentId, BatchBuilder, BuildError, Epoch, Logsource, LogsourceId, Origin, OriginId, RECORD_CUT_FIELD,
-    Record, RecordBatch, RecordSequence, RowHeader, Source, StoredBatch, StreamName, TimeQuality, Value,
+    Record, RecordBatch, RecordSequence, RowHeader, Source, StoredHead, StreamName, TimeQuality, Value,
 };
 use canh_flow::FlowRecord;
 use canh_journal::MAX_BODY_BYTES;
@@ -18,6 +18,9 @@ use canh_parse::Parser;
 /// Raw bytes after which an event batch is closed: with its fields it then is far below the longest
 /// journal record, and a matcher gets work in even portions.
 const PIECE_RAW_BYTES: usize = 2 << 20;
+
+/// Room that a journal record may be given beyond twice its raw bytes.
+const LEAST_ROOM: usize = 16 << 10;
 
 /// The format whose records are flow records.
 const FLOW: &str = "flow";
@@ -60,6 +63,8 @@ pub(crate) struct EventMaker {
     parser: Parser,
     builder: BatchBuilder,
     counts: Counts,
+    /// How long the last journal record was.
+    body_bytes: usize,
 }
 
 /// The rows to be filled next.
@@ -96,6 +101,11 @@ impl EventMaker {
         std::mem::take(&mut self.counts)
     }
 
+    /// Gives back the memory that the batches so far have needed.
+    pub(crate) fn give_back(&mut self) {
+        (self.builder, self.body_bytes) = (BatchBuilder::new(), 0);
+    }
+
     /// Makes journal records of the records from `skip` on; the first record of the batch has the
     /// sequence `first`.
     pub(crate) fn make(
@@ -109,32 +119,32 @@ impl EventMaker {
         let mut portion = Portion { from: skip, most_rows: usize::MAX, is_parsed: true };
         while portion.from < records.len() {
             let counts = std::mem::take(&mut self.counts);
-            let batch = self.fill_safely(sender, records, portion);
-            let rows = batch.len();
+            self.fill_safely(sender, records, portion);
+            let rows = self.builder.len();
             let filled = std::mem::replace(&mut self.counts, counts);
             let at = RecordSequence(first.0.saturating_add(portion.from as u64));
-            let stored = StoredBatch {
-                agent: sender.agent.clone(),
-                stream: sender.stream.clone(),
-                epoch: sender.epoch,
-                first: at,
-                batch,
-            };
-            let mut body = Vec::new();
-            stored.encode(&mut body);
+            let head = StoredHead { agent: &sender.agent, stream: &sender.stream, epoch: sender.epoch, first: at };
+            let batch = self.builder.batch();
+            // The last one's length and some more, for a stream's batches are much alike; but not what a
+            // long one took for a short one.
+            let likely = self.body_bytes + self.body_bytes / 8;
+            let mut body = Vec::with_capacity(likely.min(2 * batch.raw_bytes() + LEAST_ROOM));
+            head.encode(batch, &mut body);
+            self.body_bytes = body.len();
             if body.len() > MAX_BODY_BYTES {
                 portion.most_rows = rows / 2;
                 portion.is_parsed = rows > 1;
                 continue;
             }
             self.counts.merge(&filled);
-            piece(Piece { last: stored.last(), body });
+            let last = RecordSequence(at.0.saturating_add(rows as u64).saturating_sub(1));
+            piece(Piece { last, body });
             portion = Portion { from: portion.from + rows, most_rows: usize::MAX, is_parsed: true };
         }
     }
 
     /// Fills one event batch; a parser that panics costs its batch the fields, not the records.
-    fn fill_safely(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) -> canh_event::EventBatch {
+    fn fill_safely(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) {
         match catch_unwind(AssertUnwindSafe(|| self.fill(sender, records, portion))) {
             Ok(()) => {}
             Err(_) => {
@@ -143,36 +153,53 @@ impl EventMaker {
                 self.fill(sender, records, Portion { is_parsed: false, ..portion });
             }
         }
-        self.builder.finish()
     }
 
     fn fill(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) {
         self.builder.clear();
+        if !self.fill_rows(sender, records, portion) {
+            // The columns of batches before take the room of the first record's.
+            self.give_back();
+            self.fill_rows(sender, records, portion);
+        }
+    }
+
+    /// Returns false if not even the first record fits because of the columns that were there before.
+    fn fill_rows(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) -> bool {
+        let is_new = self.builder.batch().columns().is_empty();
         let mut origins = Origins { sender, last: None };
         let mut raw_bytes = 0;
         let last = portion.from.saturating_add(portion.most_rows.max(1)).min(records.len());
         for index in portion.from..last {
-            let Some(record) = records.get(index) else { return };
+            let Some(record) = records.get(index) else { return true };
             raw_bytes += record.bytes.len();
             if raw_bytes > PIECE_RAW_BYTES && !self.builder.is_empty() {
-                return;
+                return true;
             }
-            let Ok(header) = header_of(&mut self.builder, &mut origins, &record) else { return };
-            if self.add(header, &record, portion.is_parsed).is_err() {
-                return;
+            let Ok(header) = header_of(&mut self.builder, &mut origins, &record) else { return true };
+            let may_refuse = !self.builder.is_empty() || !is_new;
+            if self.add(header, &record, portion.is_parsed, may_refuse).is_err() {
+                return !self.builder.is_empty();
             }
             self.counts.cut += u64::from(record.is_cut);
         }
+        true
     }
 
     /// Adds a row.
     ///
     /// # Errors
-    /// The batch is full and has no trace of the record, which goes into the next one.
-    fn add(&mut self, header: RowHeader, record: &Record<'_>, is_parsed: bool) -> Result<(), BuildError> {
+    /// The batch is full and has no trace of the record, which goes into the next one; not without
+    /// `may_refuse`, when the next one has no more room.
+    fn add(
+        &mut self,
+        header: RowHeader,
+        record: &Record<'_>,
+        is_parsed: bool,
+        may_refuse: bool,
+    ) -> Result<(), BuildError> {
         #[cfg(test)]
         assert!(!is_parsed || record.source.format.as_str() != tests::FORMAT_THAT_PANICS, "a parser's bug");
-        let is_first = self.builder.is_empty();
         let mut row = self.builder.begin_row(header, record.bytes)?;
         let (format, refused) = if !is_parsed {
             let text = String::from_utf8_lossy(record.bytes);
@@ -186,7 +213,7 @@ impl EventMaker {
             (parsed.format, parsed.refused)
         };
         if let Some(error @ BuildError::Full { .. }) = refused
-            && !is_first
+            && may_refuse
         {
             return Err(error);
         }

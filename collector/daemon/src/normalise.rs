@@ -34,6 +34,9 @@ use crate::throttle::Throttle;
 /// Jobs waiting for one thread; each holds at most one packed batch, and all are in the budget.
 const QUEUE: usize = 64;
 
+/// The memory of a batch longer than this is given back after it.
+const KEPT_RAW_BYTES: usize = 2 << 20;
+
 /// What a session hands over.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -103,6 +106,7 @@ impl Normalisers {
             let pulse = Pulse::new();
             let thread = Normaliser {
                 unpacker: Unpacker::try_new()?,
+                records: RecordBatch::new(),
                 maker: EventMaker::new(),
                 onward: onward.clone(),
                 refusals: Throttle::new(Duration::from_secs(1)),
@@ -140,6 +144,8 @@ impl Normalisers {
 
 struct Normaliser {
     unpacker: Unpacker,
+    /// Memory for the batch that is looked at.
+    records: RecordBatch,
     maker: EventMaker,
     onward: Onward,
     refusals: Throttle,
@@ -196,10 +202,9 @@ impl Normaliser {
             Novelty::BehindAHole => return metrics.dropped_batches.with_label_values(&["behind_refused"]).inc(),
         };
         metrics.duplicate_records.inc_by(skip);
-        let records = match self.unpacker.unpack(&batch.body, batch.count) {
-            Ok(records) => records,
-            Err(error) => return self.refuse(&under_way, batch.place(), &error),
-        };
+        if let Err(error) = self.unpacker.unpack_into(&batch.body, batch.count, &mut self.records) {
+            return self.refuse(&under_way, batch.place(), &error);
+        }
         metrics.batches.inc();
         let mark = Arc::clone(&under_way.mark);
         let sender = Sender {
@@ -211,9 +216,10 @@ impl Normaliser {
         let (last, mut under_way) = (batch.last(), Some(under_way));
         let onward = &self.onward;
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        mark.note_digest(Digest { first: batch.first, last, crc: digest(&records) });
+        mark.note_digest(Digest { first: batch.first, last, crc: digest(&self.records) });
         let mut from = skip;
-        self.maker.make(&sender, batch.first, &records, skip, |Piece { last: piece_last, body }| {
+        let records = &self.records;
+        self.maker.make(&sender, batch.first, records, skip, |Piece { last: piece_last, body }| {
             let to = usize::try_from(piece_last.0.saturating_sub(batch.first.0)).map_or(usize::MAX, |index| index + 1);
             let tallies = records.tally(from, to);
             let mut book = mark.book();
@@ -232,6 +238,10 @@ impl Normaliser {
             onward.metrics.records.with_label_values(&[format]).inc_by(count);
         }
         onward.metrics.cut_records.inc_by(counts.cut);
+        if batch.body.raw_len() > KEPT_RAW_BYTES {
+            self.records = RecordBatch::new();
+            self.maker.give_back();
+        }
     }
 
     /// Looks at a batch that was received before: it should be the same.

@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 
 use crate::batch::{EventBatch, Origin};
 use crate::column::{Cell, Column};
-use crate::dictionary::{Dictionary, DictionaryIndex};
+use crate::dictionary::{Dictionary, DictionaryIndex, NO_PLACE};
 use crate::limits::{
     MAX_BATCH_ROWS, MAX_CELLS, MAX_COLUMNS, MAX_DICTIONARY_BYTES, MAX_FIELD_NAME_BYTES, MAX_LIST_VALUES, MAX_RAW_BYTES,
     MAX_RECORD_BYTES, MAX_TABLE_ENTRIES, MAX_VALUE_BYTES, MAX_VALUES_PER_COLUMN,
@@ -67,6 +67,9 @@ pub struct RowHeader {
     pub logsource: LogsourceId,
 }
 
+/// Shortest value that is looked for in its record: below it a place saves nothing.
+const MIN_PLACED_BYTES: usize = 16;
+
 /// Fills one batch after another.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
@@ -78,6 +81,15 @@ pub struct BatchBuilder {
     cells: usize,
     dictionary_bytes: usize,
     touched: Vec<Touched>,
+    record: RecordPlace,
+}
+
+/// Where the record of the row under way lies: at its owner's, and in the batch.
+#[derive(Clone, Copy, Debug, Default)]
+struct RecordPlace {
+    address: usize,
+    start: usize,
+    end: usize,
 }
 
 /// What a row under way has changed in a column, to take it back if it is abandoned.
@@ -152,6 +164,7 @@ impl BatchBuilder {
         self.batch.received.push(header.received);
         self.batch.row_origins.push(header.origin.0);
         self.batch.row_logsources.push(header.logsource.0);
+        self.record = RecordPlace { address: raw.as_ptr().addr(), start: self.batch.raw.len(), end: raw_end };
         self.batch.raw.extend_from_slice(raw);
         self.batch.raw_ends.push(u32::try_from(raw_end).unwrap_or(u32::MAX));
         Ok(RowBuilder { builder: self, row, committed: false })
@@ -250,6 +263,7 @@ impl BatchBuilder {
             return Err(BuildError::Full { what: "cells", limit: MAX_CELLS });
         }
         let index = self.column_of(name)?;
+        let record = self.record;
         let room = MAX_DICTIONARY_BYTES - self.dictionary_bytes;
         let (Some(column), Some(values)) =
             (self.batch.columns.get_mut(usize::from(index)), self.indexes.get_mut(usize::from(index)))
@@ -274,7 +288,7 @@ impl BatchBuilder {
             }
             None => {
                 self.dictionary_bytes += value.text.len();
-                values.insert(&mut column.dictionary, value)
+                values.insert(&mut column.dictionary, value, record.place_of(value.text, &self.batch.raw))
             }
         };
         column.cells.push(Cell { row, code });
@@ -319,6 +333,21 @@ impl BatchBuilder {
         self.batch.row_logsources.truncate(rows);
         self.batch.raw_ends.truncate(rows);
         self.batch.raw.truncate(self.batch.raw_ends.last().map_or(0, |end| *end as usize));
+    }
+}
+
+impl RecordPlace {
+    /// Returns where in the batch's raw bytes a text stands that is part of the record it was found in.
+    ///
+    /// The addresses only say where to look; the bytes there decide.
+    fn place_of(self, text: &str, raw: &[u8]) -> u32 {
+        if text.len() < MIN_PLACED_BYTES {
+            return NO_PLACE;
+        }
+        let at = self.start.saturating_add(text.as_ptr().addr().wrapping_sub(self.address));
+        let end = at.saturating_add(text.len());
+        let is_there = end <= self.end && raw.get(at..end) == Some(text.as_bytes());
+        if is_there { u32::try_from(at).unwrap_or(NO_PLACE) } else { NO_PLACE }
     }
 }
 

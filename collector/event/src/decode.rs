@@ -4,7 +4,7 @@
 use crate::batch::{EventBatch, Origin};
 use crate::codec::{ByteReader, DecodeError};
 use crate::column::{Cell, Column};
-use crate::dictionary::Dictionary;
+use crate::dictionary::{Dictionary, NO_PLACE};
 use crate::encode::{MAGIC, VERSION};
 use crate::ids::{IdError, SourceName};
 use crate::limits::{
@@ -15,10 +15,20 @@ use crate::logsource::Logsource;
 use crate::time::{TimeQuality, Timestamp};
 use crate::value::ValueKind;
 
+/// The version before places.
+const VERSION_WITHOUT_PLACES: u8 = 1;
+
 /// What is left of the bounds that hold over all columns together.
 struct Budget {
     cells: usize,
     text: usize,
+}
+
+/// What a column is held against.
+struct Surroundings<'a> {
+    version: u8,
+    rows: usize,
+    raw: &'a [u8],
 }
 
 impl EventBatch {
@@ -26,10 +36,10 @@ impl EventBatch {
     ///
     /// # Errors
     /// [`DecodeError`], naming what is wrong and where; never a panic, never more memory than a
-    /// small multiple of `bytes`.
+    /// small multiple of `bytes` and the bound on values.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = ByteReader::new(bytes);
-        let rows = decode_head(&mut reader)?;
+        let (version, rows) = decode_head(&mut reader)?;
         let mut batch = decode_rows(&mut reader, rows)?;
         batch.origins = decode_origins(&mut reader)?;
         batch.logsources = decode_logsources(&mut reader)?;
@@ -37,8 +47,9 @@ impl EventBatch {
         check_indices(&batch.row_logsources, batch.logsources.len(), "logsource index", &reader)?;
         let columns = reader.count(MAX_COLUMNS, "column count")?;
         let mut budget = Budget { cells: MAX_CELLS, text: MAX_DICTIONARY_BYTES };
+        let around = Surroundings { version, rows, raw: &batch.raw };
         for _ in 0..columns {
-            batch.columns.push(decode_column(&mut reader, rows, &mut budget)?);
+            batch.columns.push(decode_column(&mut reader, &around, &mut budget)?);
         }
         let mut names: Vec<&str> = batch.columns.iter().map(Column::name).collect();
         names.sort_unstable();
@@ -55,7 +66,7 @@ impl EventBatch {
     /// [`DecodeError`], naming what is wrong and where.
     pub fn decode_sources(bytes: &[u8]) -> Result<Vec<(Option<SourceName>, u64)>, DecodeError> {
         let mut reader = ByteReader::new(bytes);
-        let rows = decode_head(&mut reader)?;
+        let (_, rows) = decode_head(&mut reader)?;
         // Times, qualities, times: see `encode.rs`.
         reader.take(rows * 17, "times")?;
         let row_origins = decode_u16s(&mut reader, rows, "origin indices")?;
@@ -74,20 +85,20 @@ impl EventBatch {
 
     /// Returns how many rows an encoded batch has, from its first eight bytes.
     pub(crate) fn decode_len(bytes: &[u8]) -> Result<usize, DecodeError> {
-        decode_head(&mut ByteReader::new(bytes))
+        decode_head(&mut ByteReader::new(bytes)).map(|(_, rows)| rows)
     }
 }
 
 /// Reads magic, version and row count.
-fn decode_head(reader: &mut ByteReader<'_>) -> Result<usize, DecodeError> {
+fn decode_head(reader: &mut ByteReader<'_>) -> Result<(u8, usize), DecodeError> {
     if reader.take(MAGIC.len(), "batch magic")? != MAGIC {
         return Err(DecodeError::Invalid { what: "batch magic", offset: 0 });
     }
     let version = reader.u8("batch version")?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_WITHOUT_PLACES {
         return Err(DecodeError::Version { what: "an event batch", got: version, known: VERSION });
     }
-    reader.count(MAX_BATCH_ROWS, "row count")
+    Ok((version, reader.count(MAX_BATCH_ROWS, "row count")?))
 }
 
 fn decode_rows(reader: &mut ByteReader<'_>, rows: usize) -> Result<EventBatch, DecodeError> {
@@ -193,15 +204,19 @@ fn decode_logsource_names<'a>(reader: &mut ByteReader<'a>, what: &'static str) -
     (0..count).map(|_| reader.text(63, what)).collect()
 }
 
-fn decode_column(reader: &mut ByteReader<'_>, rows: usize, budget: &mut Budget) -> Result<Column, DecodeError> {
+fn decode_column(
+    reader: &mut ByteReader<'_>,
+    around: &Surroundings<'_>,
+    budget: &mut Budget,
+) -> Result<Column, DecodeError> {
     let name = Box::from(reader.text(MAX_FIELD_NAME_BYTES, "column name")?);
-    let dictionary = decode_dictionary(reader, budget)?;
+    let dictionary = decode_dictionary(reader, around, budget)?;
     let offset = reader.offset();
     let count = reader.count(budget.cells, "cell count")?;
     budget.cells -= count;
     let cell_rows = decode_u16s(reader, count, "cell rows")?;
     let codes = decode_u16s(reader, count, "cell codes")?;
-    let in_range = cell_rows.last().is_none_or(|row| usize::from(*row) < rows)
+    let in_range = cell_rows.last().is_none_or(|row| usize::from(*row) < around.rows)
         && codes.iter().all(|code| usize::from(*code) < dictionary.len());
     if !cell_rows.is_sorted() || !in_range {
         return Err(DecodeError::Invalid { what: "cells", offset });
@@ -210,21 +225,53 @@ fn decode_column(reader: &mut ByteReader<'_>, rows: usize, budget: &mut Budget) 
     Ok(Column { name, dictionary, cells })
 }
 
-fn decode_dictionary(reader: &mut ByteReader<'_>, budget: &mut Budget) -> Result<Dictionary, DecodeError> {
+fn decode_dictionary(
+    reader: &mut ByteReader<'_>,
+    around: &Surroundings<'_>,
+    budget: &mut Budget,
+) -> Result<Dictionary, DecodeError> {
     let count = reader.count(MAX_VALUES_PER_COLUMN, "value count")?;
     let offset = reader.offset();
     let kinds: Option<Vec<_>> = reader.take(count, "kinds")?.iter().map(|code| ValueKind::from_code(*code)).collect();
     let kinds = kinds.ok_or(DecodeError::Invalid { what: "value kind", offset })?;
     let ends = decode_ends(reader, count, budget.text, "value ends")?;
+    budget.text -= ends.last().map_or(0, |end| *end as usize);
+    let is_placed = around.version > VERSION_WITHOUT_PLACES && reader.u8("places mark")? != 0;
+    if is_placed {
+        let places = decode_places(reader, count)?;
+        let text = gather(reader, &ends, &places, around.raw)?;
+        return Ok(Dictionary { text, ends, kinds, places });
+    }
     let length = ends.last().map_or(0, |end| *end as usize);
-    budget.text -= length;
     let offset = reader.offset();
     let text = std::str::from_utf8(reader.take(length, "values")?);
     let text = text.map_err(|_| DecodeError::Invalid { what: "values", offset })?;
     if !ends.iter().all(|end| text.is_char_boundary(*end as usize)) {
         return Err(DecodeError::Invalid { what: "value ends", offset });
     }
-    Ok(Dictionary { text: text.to_owned(), ends, kinds })
+    Ok(Dictionary { text: text.to_owned(), ends, kinds, places: vec![NO_PLACE; count] })
+}
+
+fn decode_places(reader: &mut ByteReader<'_>, count: usize) -> Result<Vec<u32>, DecodeError> {
+    let (chunks, _) = reader.take(count * 4, "places")?.as_chunks::<4>();
+    Ok(chunks.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect())
+}
+
+/// Puts the values together, each from the raw bytes or from the text that follows.
+fn gather(reader: &mut ByteReader<'_>, ends: &[u32], places: &[u32], raw: &[u8]) -> Result<String, DecodeError> {
+    let mut text = String::with_capacity(ends.last().map_or(0, |end| *end as usize));
+    for (end, place) in ends.iter().zip(places) {
+        let length = *end as usize - text.len();
+        let offset = reader.offset();
+        let bytes = if *place == NO_PLACE {
+            reader.take(length, "values")?
+        } else {
+            let placed = raw.get(*place as usize..).and_then(|rest| rest.get(..length));
+            placed.ok_or(DecodeError::Invalid { what: "value place", offset })?
+        };
+        text.push_str(std::str::from_utf8(bytes).map_err(|_| DecodeError::Invalid { what: "values", offset })?);
+    }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -9,12 +9,24 @@ use std::hash::{BuildHasher, Hasher};
 
 use crate::value::{Value, ValueKind};
 
-/// Distinct values in order of their codes: one arena of text, the end of each, its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The place of a value that is not known to stand in a record.
+pub(crate) const NO_PLACE: u32 = u32::MAX;
+
+/// Distinct values in order of their codes: one arena of text, the end of each, its kind, and where
+/// in the batch's raw bytes the same text stands, if it does.
+#[derive(Clone, Debug, Default, Eq)]
 pub(crate) struct Dictionary {
     pub(crate) text: String,
     pub(crate) ends: Vec<u32>,
     pub(crate) kinds: Vec<ValueKind>,
+    pub(crate) places: Vec<u32>,
+}
+
+/// Where a value also stands is no part of what it is.
+impl PartialEq for Dictionary {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.ends == other.ends && self.kinds == other.kinds
+    }
 }
 
 impl Dictionary {
@@ -32,11 +44,12 @@ impl Dictionary {
         Some(Value { kind: *self.kinds.get(code)?, text })
     }
 
-    pub(crate) fn push(&mut self, value: Value<'_>) {
+    pub(crate) fn push(&mut self, value: Value<'_>, place: u32) {
         self.text.push_str(value.text);
         // The arena is bounded by MAX_DICTIONARY_BYTES, far below 2^32.
         self.ends.push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         self.kinds.push(value.kind);
+        self.places.push(place);
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -47,6 +60,7 @@ impl Dictionary {
         self.text.truncate(end);
         self.ends.truncate(len);
         self.kinds.truncate(len);
+        self.places.truncate(len);
     }
 }
 
@@ -76,13 +90,13 @@ impl DictionaryIndex {
         self.table.find(hash, |code| dictionary.get(usize::from(*code)) == Some(value)).copied()
     }
 
-    /// Gives `value` the next code.
+    /// Gives `value` the next code; its text also stands at `place` in the raw bytes, or at [`NO_PLACE`].
     ///
     /// # Contract
     /// `dictionary` does not have it yet and holds fewer than 65,535 values.
-    pub(crate) fn insert(&mut self, dictionary: &mut Dictionary, value: Value<'_>) -> u16 {
+    pub(crate) fn insert(&mut self, dictionary: &mut Dictionary, value: Value<'_>, place: u32) -> u16 {
         let code = u16::try_from(dictionary.len()).unwrap_or(u16::MAX);
-        dictionary.push(value);
+        dictionary.push(value, place);
         let hasher = &self.hasher;
         let rehash = |code: &u16| dictionary.get(usize::from(*code)).map_or(0, |value| Self::hash(hasher, value));
         self.table.insert_unique(Self::hash(hasher, value), code, rehash);

@@ -96,7 +96,7 @@ pub use loss::{
 };
 pub use loss_entry::{LossEntry, LossRecord};
 pub use record::{Record, RecordBatch, RecordBatchError, Source, SourceId, SourceTally};
-pub use stored::StoredBatch;
+pub use stored::{StoredBatch, StoredHead};
 pub use stored_account::{AccountedSource, Disagreement, StoredAccount};
 pub use stored_gap::StoredGap;
 pub use time::{TimeQuality, Timestamp, TimestampError};

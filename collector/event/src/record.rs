@@ -192,6 +192,11 @@ impl RecordBatch {
         tallies
     }
 
+    /// Returns the sources, in the order in which they were added.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
     /// Forgets all records and sources, and keeps the allocations.
     pub fn clear(&mut self) {
         self.sources.clear();
@@ -228,6 +233,26 @@ impl RecordBatch {
     /// [`DecodeError`], naming what is wrong and where; never a panic, never more memory than a
     /// small multiple of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut batch = Self::new();
+        batch.decode_into(bytes)?;
+        Ok(batch)
+    }
+
+    /// Reads a batch as [`RecordBatch::decode`] does, in place of this one and into its memory. After
+    /// an error it is empty.
+    ///
+    /// # Errors
+    /// As [`RecordBatch::decode`].
+    pub fn decode_into(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.clear();
+        let decoded = self.fill_from(bytes);
+        if decoded.is_err() {
+            self.clear();
+        }
+        decoded
+    }
+
+    fn fill_from(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
         let mut reader = ByteReader::new(bytes);
         if reader.take(MAGIC.len(), "record batch magic")? != MAGIC {
             return Err(DecodeError::Invalid { what: "record batch magic", offset: 0 });
@@ -236,34 +261,37 @@ impl RecordBatch {
         if version != VERSION {
             return Err(DecodeError::Version { what: "a record batch", got: version, known: VERSION });
         }
-        let mut batch = Self { sources: decode_sources(&mut reader)?, ..Self::default() };
+        self.sources = decode_sources(&mut reader)?;
         let count = reader.count(MAX_BATCH_ROWS, "record count")?;
-        for _ in 0..count {
-            batch.received.push(Timestamp::from_nanos(reader.i64("received time")?));
+        let (times, _) = reader.take(count * 8, "received times")?.as_chunks::<8>();
+        self.received.extend(times.iter().map(|time| Timestamp::from_nanos(i64::from_le_bytes(*time))));
+        let offset = reader.offset();
+        let (indices, _) = reader.take(count * 2, "source indices")?.as_chunks::<2>();
+        self.source_of.extend(indices.iter().map(|index| u16::from_le_bytes(*index)));
+        if !self.source_of.iter().all(|index| usize::from(*index) < self.sources.len()) {
+            return Err(DecodeError::Invalid { what: "source index", offset });
         }
-        for _ in 0..count {
-            let offset = reader.offset();
-            let index = reader.u16("source index")?;
-            if usize::from(index) >= batch.sources.len() {
-                return Err(DecodeError::Invalid { what: "source index", offset });
-            }
-            batch.source_of.push(index);
-        }
-        batch.cut = reader.take(count, "cut marks")?.iter().map(|mark| *mark != 0).collect();
-        let mut last = 0;
-        for _ in 0..count {
-            let offset = reader.offset();
-            let end = reader.u32("record end")?;
-            if end < last || (end - last) as usize > MAX_RECORD_BYTES || end as usize > MAX_RAW_BYTES {
-                return Err(DecodeError::Invalid { what: "record end", offset });
-            }
-            last = end;
-            batch.ends.push(end);
-        }
-        batch.bytes = reader.take(last as usize, "records")?.to_vec();
-        reader.finish("end of record batch")?;
-        Ok(batch)
+        self.cut.extend(reader.take(count, "cut marks")?.iter().map(|mark| *mark != 0));
+        let offset = reader.offset();
+        let (ends, _) = reader.take(count * 4, "record ends")?.as_chunks::<4>();
+        self.ends.extend(ends.iter().map(|end| u32::from_le_bytes(*end)));
+        let last = check_ends(&self.ends).ok_or(DecodeError::Invalid { what: "record end", offset })?;
+        self.bytes.extend_from_slice(reader.take(last, "records")?);
+        reader.finish("end of record batch")
     }
+}
+
+/// Returns the last end; nothing if one is before its predecessor, or a record or all of them are too long.
+fn check_ends(ends: &[u32]) -> Option<usize> {
+    let mut last = 0;
+    for end in ends {
+        let length = end.checked_sub(last)?;
+        if length as usize > MAX_RECORD_BYTES {
+            return None;
+        }
+        last = *end;
+    }
+    Some(last as usize).filter(|last| *last <= MAX_RAW_BYTES)
 }
 
 fn decode_sources(reader: &mut ByteReader<'_>) -> Result<Vec<Source>, DecodeError> {

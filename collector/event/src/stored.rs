@@ -30,6 +30,33 @@ pub struct StoredBatch {
     pub batch: EventBatch,
 }
 
+/// What stands before a batch: whose it is and where in their stream.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredHead<'a> {
+    /// The agent, as its certificate names it.
+    pub agent: &'a AgentId,
+    /// The agent's stream.
+    pub stream: &'a StreamName,
+    /// The life of the agent's spool.
+    pub epoch: Epoch,
+    /// The sequence of the first row.
+    pub first: RecordSequence,
+}
+
+impl StoredHead<'_> {
+    /// Appends a batch under this head as bytes, as [`StoredBatch::encode`] does with its own.
+    pub fn encode(&self, batch: &EventBatch, out: &mut Vec<u8>) {
+        let mut writer = ByteWriter::new(out);
+        writer.raw(MAGIC);
+        writer.u8(VERSION);
+        writer.text(self.agent.as_str());
+        writer.text(self.stream.as_str());
+        writer.u128(self.epoch.0);
+        writer.u64(self.first.0);
+        batch.encode(out);
+    }
+}
+
 impl StoredBatch {
     /// Returns the sequence of the last row: the stream's high-water mark after this batch.
     pub fn last(&self) -> RecordSequence {
@@ -38,14 +65,8 @@ impl StoredBatch {
 
     /// Appends it as bytes; [`StoredBatch::decode`] reads them back.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut writer = ByteWriter::new(out);
-        writer.raw(MAGIC);
-        writer.u8(VERSION);
-        writer.text(self.agent.as_str());
-        writer.text(self.stream.as_str());
-        writer.u128(self.epoch.0);
-        writer.u64(self.first.0);
-        self.batch.encode(out);
+        let Self { agent, stream, epoch, first, batch } = self;
+        StoredHead { agent, stream, epoch: *epoch, first: *first }.encode(batch, out);
     }
 
     /// Reads what [`StoredBatch::encode`] wrote.
