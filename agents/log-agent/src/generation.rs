@@ -39,6 +39,8 @@ pub(crate) struct Generation {
     pub(crate) is_parked: bool,
     pub(crate) grown: Instant,
     pub(crate) retry_at: Option<Instant>,
+    /// When the file had been written last, as of the last poll.
+    pub(crate) polled_written: i64,
 }
 
 /// Whether the file is held open.
@@ -60,7 +62,8 @@ impl Generation {
         let read_size = position.is_finished.then_some(position.offset);
         let state = State::Closed { position, read_size };
         let (id, is_current, is_parked) = (position.file, false, position.is_finished);
-        Self { id, state, age, size: 0, links: 1, is_current, is_parked, grown: now, retry_at: None }
+        let polled_written = age.written;
+        Self { id, state, age, size: 0, links: 1, is_current, is_parked, grown: now, retry_at: None, polled_written }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -80,8 +83,13 @@ impl Generation {
 
     pub(crate) fn wants_opening(&self, now: Instant) -> bool {
         let State::Closed { read_size, .. } = &self.state else { return false };
-        let has_news = !self.is_current || *read_size != Some(self.size);
+        let has_news = !self.is_current || *read_size != Some(self.size) || self.is_written_since();
         has_news && !self.is_parked && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Whether the file was written since the last poll, even if it is no longer than it was.
+    pub(crate) fn is_written_since(&self) -> bool {
+        self.age.written != self.polled_written
     }
 
     /// Opens the file wherever it is now. Returns false if it is nowhere.
@@ -143,6 +151,11 @@ impl Generation {
         self.state = State::Open { file, tail };
         self.retry_at = None;
         Ok(true)
+    }
+
+    /// Whether a file of this identity was born at another time, so that it is another one.
+    pub(crate) fn is_other_birth(&self, metadata: &Metadata) -> bool {
+        self.age.born.zip(Age::of(metadata).born).is_some_and(|(own, others)| own != others)
     }
 
     fn is_same_birth(&self, metadata: &Metadata) -> bool {

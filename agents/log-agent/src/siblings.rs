@@ -14,7 +14,7 @@ use crate::position::FileId;
 /// Most entries of a directory that are looked at.
 const MAX_ENTRIES: usize = 100_000;
 
-/// How often a directory is listed until two lists agree: names move while they are read.
+/// How often a directory is listed until two lists agree, or one has a file: names move while they are read.
 const MAX_LISTINGS: usize = 5;
 
 /// When a file was last written and, if the file system knows, born; nanoseconds since the epoch.
@@ -52,8 +52,18 @@ impl Age {
 }
 
 /// Returns where a file of this identity is now, in the directory of the path or, if the path is a
-/// symbolic link, in the directory of its target.
+/// symbolic link, in the directory of its target. A name that moves while the directory is listed may not
+/// be in the list at all, so a file is nowhere only if several lists lack it.
 pub(crate) fn locate(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
+    for _ in 0..MAX_LISTINGS {
+        if let Some(place) = locate_once(path, id)? {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+fn locate_once(path: &Path, id: FileId) -> io::Result<Option<PathBuf>> {
     let target = fs::canonicalize(path).ok();
     let mut dirs: Vec<&Path> = [Some(path), target.as_deref()].into_iter().flatten().filter_map(Path::parent).collect();
     dirs.dedup();

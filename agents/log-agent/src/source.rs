@@ -127,11 +127,15 @@ impl Source {
     /// Compares the file at the path with those that were there before.
     fn found(&mut self, metadata: &Metadata, room: &mut Room) {
         let id = FileId::of(metadata);
-        if self.generations.back().is_none_or(|last| last.id != id || !last.is_current) {
+        let is_it = |last: &Generation| last.id == id && last.is_current && !last.is_other_birth(metadata);
+        if !self.generations.back().is_some_and(is_it) {
             self.detach(room.moment.instant);
             if let Some(index) = self.generations.iter().position(|it| it.id == id) {
-                // A rename undone, a link turned back, or the first look after a restart.
-                if let Some(mut generation) = self.generations.remove(index) {
+                if self.generations.get(index).is_some_and(|it| it.is_other_birth(metadata)) {
+                    // Its file is gone, and its inode was given to another one.
+                    self.replace(index, id, metadata, room);
+                } else if let Some(mut generation) = self.generations.remove(index) {
+                    // A rename undone, a link turned back, or the first look after a restart.
                     generation.is_current = true;
                     generation.is_parked = false;
                     room.known.insert(id);
@@ -141,7 +145,7 @@ impl Source {
                 // Another source's file was moved here: it goes on reading it.
                 return;
             } else {
-                self.rotate(id, metadata, room);
+                self.rotate(id, metadata, None, room);
             }
         }
         if let Some(current) = self.generations.back_mut() {
@@ -149,14 +153,35 @@ impl Source {
         }
     }
 
-    /// Begins with a file that was not seen before, and with those that came between.
-    fn rotate(&mut self, id: FileId, metadata: &Metadata, room: &mut Room) {
-        let last_seen = self.generations.back().map(|last| last.age);
+    /// Begins with a file that has the inode of one that is gone, and with those that came between.
+    fn replace(&mut self, index: usize, id: FileId, metadata: &Metadata, room: &mut Room) {
+        let Some(lost) = self.generations.remove(index) else { return };
+        let newest = (index == self.generations.len()).then_some(lost.age);
+        self.let_go(index, lost, room);
+        self.rotate(id, metadata, newest, room);
+    }
+
+    /// Lets go of a file that is nowhere to be found, which stood at `index`.
+    fn let_go(&mut self, index: usize, lost: Generation, room: &mut Room) {
+        room.complain(&self.path, Reason::Vanished, None);
+        // Files are read from the oldest to the newest: where the next one was begun, this one was read
+        // to its end, and only what was written to it late may be missing.
+        if self.generations.get(index).is_none_or(|next| next.position().offset == 0) {
+            room.lose(&self.sent_as.name, GapReason::FileLost);
+        }
+        lost.forget(room);
+        self.is_moved = true;
+    }
+
+    /// Begins with a file that was not seen before, and with those that came between it and the last
+    /// one seen: `newest` if that one is gone.
+    fn rotate(&mut self, id: FileId, metadata: &Metadata, newest: Option<Age>, room: &mut Room) {
+        let last_seen = newest.or(self.generations.back().map(|last| last.age));
         if let Some(last_seen) = last_seen {
             room.metrics.rotations.inc();
             self.open(room);
             self.measure(room);
-            let after = self.generations.back().map_or(last_seen, |last| last.age);
+            let after = newest.or(self.generations.back().map(|last| last.age)).unwrap_or(last_seen);
             self.begin_between(id, after, room);
         }
         let mut current = Generation::new(Position::start(id), Age::of(metadata), room.moment.instant);
@@ -219,14 +244,7 @@ impl Source {
         while let Some(generation) = self.generations.get_mut(index) {
             let is_gone = generation.wants_opening(room.moment.instant) && !generation.open(&self.path, room);
             if is_gone && let Some(lost) = self.generations.remove(index) {
-                room.complain(&self.path, Reason::Vanished, None);
-                // Files are read from the oldest to the newest: where the next one was begun, this one was read
-                // to its end, and only what was written to it late may be missing.
-                if self.generations.get(index).is_none_or(|next| next.position().offset == 0) {
-                    room.lose(&self.sent_as.name, GapReason::FileLost);
-                }
-                lost.forget(room);
-                self.is_moved = true;
+                self.let_go(index, lost, room);
             } else {
                 index += 1;
             }
@@ -250,7 +268,10 @@ impl Source {
         let mut visit = Visit::default();
         for generation in &mut self.generations {
             let State::Open { file, tail } = &mut generation.state else { continue };
-            if generation.size == tail.end() || generation.retry_at.is_some_and(|at| at > room.moment.instant) {
+            let is_grown = generation.size != tail.end();
+            // Truncated and written anew to the same length, it looks as if nothing had happened.
+            let is_written = generation.age.written != generation.polled_written;
+            if !(is_grown || is_written) || generation.retry_at.is_some_and(|at| at > room.moment.instant) {
                 continue;
             }
             let Some(mut pen) = batch.pen(&self.sent_as, self.priority, room.moment) else {
@@ -259,8 +280,13 @@ impl Source {
             };
             match tail.poll(file, generation.size, &mut room.buffer, &mut pen) {
                 Ok(polled) => {
-                    // It grew even if the line it grew by has no end yet.
-                    generation.grown = room.moment.instant;
+                    if is_grown || polled.truncations > 0 {
+                        // It grew even if the line it grew by has no end yet.
+                        generation.grown = room.moment.instant;
+                    }
+                    if !polled.is_full {
+                        generation.polled_written = generation.age.written;
+                    }
                     room.count(&self.path, &self.sent_as.name, polled);
                     visit.is_busy |= polled.consumed > 0;
                     visit.is_moved |= polled.consumed > 0 || polled.truncations > 0;

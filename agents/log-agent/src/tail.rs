@@ -13,7 +13,8 @@
 //!   so that thousands of files cost no memory.
 //! * The bytes just before the offset are read again with each new run. If they are others, or the
 //!   file has become shorter than the offset, it was truncated (copytruncate) and maybe written
-//!   anew: reading starts over, and that is counted.
+//!   anew: reading starts over, and that is counted. A file that was written and has its old length is
+//!   polled for that alone.
 //! * A line longer than [`MAX_RECORD_BYTES`] is handed over cut, and its rest is skipped.
 
 use std::fs::File;
@@ -131,6 +132,8 @@ impl Tail {
         } else if size < self.scanned {
             // Part of the held line was taken back; what is left is looked at again.
             self.scanned = self.offset;
+        } else if size == self.scanned && !self.holds(content)? {
+            self.restart(&mut polled);
         }
         while size > self.scanned {
             match self.step(content, size, buffer, sink, &mut polled)? {
@@ -244,6 +247,12 @@ impl Tail {
         self.before.extend_from_slice(kept);
         self.offset += consumed as u64;
         self.scanned = self.scanned.max(self.offset);
+    }
+
+    /// Whether the bytes before the offset are still those that were read.
+    fn holds(&self, content: &impl Content) -> io::Result<bool> {
+        let length = self.before.len();
+        Ok(read_run(content, self.offset - length as u64, length)? == self.before)
     }
 
     fn restart(&mut self, polled: &mut Polled) {

@@ -272,6 +272,50 @@ fn copytruncate_is_noticed_and_counted() {
     assert_eq!(host.metrics.truncations.get(), 3);
 }
 
+/// What the agent knew is gone, compressed while it was down, and the new file has its inode: those that
+/// came between are found all the same.
+#[test]
+fn reused_inode_does_not_hide_what_was_rotated_while_the_agent_was_down() {
+    let mut host = Host::new(&["a.log"]);
+    for _ in 0..50 {
+        host.append("a.log", lines(0..3));
+        host.read_all();
+        host.kill();
+        let old = FileId::of(&fs::metadata(host.path("a.log")).unwrap());
+        host.wait_for_file_system_tick();
+        host.append("between", lines(3..5));
+        fs::remove_file(host.path("a.log")).unwrap();
+        host.append("new", lines(5..7));
+        host.rename("between", "a.log.1");
+        host.rename("new", "a.log");
+        let is_reused = FileId::of(&fs::metadata(host.path("a.log")).unwrap()) == old;
+        host.read_all();
+        assert_eq!(host.texts(), numbered(0..7), "inode reused: {is_reused}");
+        if is_reused {
+            return;
+        }
+        host = Host::new(&["a.log"]);
+    }
+    println!("this file system did not reuse an inode in 50 tries");
+}
+
+#[test]
+fn file_that_is_truncated_and_written_anew_to_the_same_length_is_read_again() {
+    let mut host = Host::new(&["a.log"]);
+    for open_files in [1_000, 0] {
+        host.open_files = open_files;
+        host.kill();
+        for turn in 0..3 {
+            host.wait_for_file_system_tick();
+            File::create(host.path("a.log")).unwrap().write_all(format!("line of turn {turn}\n").as_bytes()).unwrap();
+            host.read_all();
+        }
+        let texts: Vec<_> = (0..3).map(|turn| format!("line of turn {turn}")).collect();
+        assert_eq!(host.texts(), texts, "{open_files} files held open");
+        host.spooled.clear();
+    }
+}
+
 #[test]
 fn copy_of_a_truncated_file_is_not_read_at_the_next_rotation() {
     let mut host = Host::new(&["a.log"]);
