@@ -23,7 +23,7 @@ pub(crate) struct Enrol {
     /// The name in the collector's certificate [default: the host of --collector]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// The folder for certificate and key; the configuration's [tls] says where they are looked for
+    /// The folder for certificate and key; the configuration's `[tls]` says where they are looked for
     #[arg(long, default_value = "/var/lib/canh/log-agent/identity")]
     dir: PathBuf,
     /// Enrol anew where there is a valid certificate already
