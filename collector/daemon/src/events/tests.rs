@@ -1,4 +1,4 @@
-use canh_event::{MAX_RECORD_BYTES, Timestamp};
+use canh_event::{MAX_RECORD_BYTES, StoredBatch, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
