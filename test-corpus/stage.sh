@@ -150,6 +150,7 @@ start_log_agent() { # agent, then pairs of file and format
         printf '[[file]]\npath = "%s"\nformat = "%s"\n' "$1" "$2" >> "$work/log-agent.toml"
         shift 2
     done
+    : > "$work/canh-log-agent.log"
     start canh-log-agent --config "$work/log-agent.toml"
     log_agent_metrics=$(wait_for "the log agent" logged canh-log-agent "serving metrics" address)
 }

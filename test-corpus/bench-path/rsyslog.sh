@@ -56,15 +56,15 @@ CONF
 rsyslog_listens() { (exec 3<> "/dev/tcp/127.0.0.1/$rsyslog_port") && echo yes; }
 rsyslog_kept() { [ "$(stat -c %s "$work/rsyslog-kept")" -ge $((lines * line_bytes)) ] && echo yes; }
 
-bench_rsyslogs() {
-    command -v rsyslogd > /dev/null || { echo "rsyslog: skipped, rsyslogd is not installed"; return 0; }
-    rsyslog_driver=gtls rsyslog_queue= rsyslog_buffer=
-    bench_rsyslog "rsyslog, its defaults"
-    table_ratio "rsyslog with its defaults"
+has_rsyslog() { command -v rsyslogd > /dev/null || { echo "rsyslog: skipped, rsyslogd is not installed"; return 1; }; }
+bench_rsyslog_defaults() {
+    rsyslog_driver=gtls rsyslog_queue='' rsyslog_buffer=''
+    ! has_rsyslog || { bench_rsyslog "rsyslog, its defaults"; defaults_ms+=" $rsyslog_ms"; }
+}
+bench_rsyslog_tuned() {
     rsyslog_driver=ossl rsyslog_buffer='ioBufferSize="1m"'
     rsyslog_queue='queue.type="FixedArray" queue.size="200000" queue.dequeueBatchSize="2048"'
-    bench_rsyslog "rsyslog, tuned"
-    table_ratio "rsyslog tuned"
+    ! has_rsyslog || { bench_rsyslog "rsyslog, tuned"; tuned_ms+=" $rsyslog_ms"; }
 }
 
 # From the start of the sender, with the file there, until the second one's file holds every line.

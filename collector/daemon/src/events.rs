@@ -157,49 +157,31 @@ impl EventMaker {
 
     fn fill(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) {
         self.builder.clear();
-        if !self.fill_rows(sender, records, portion) {
-            // The columns of batches before take the room of the first record's.
-            self.give_back();
-            self.fill_rows(sender, records, portion);
-        }
-    }
-
-    /// Returns false if not even the first record fits because of the columns that were there before.
-    fn fill_rows(&mut self, sender: &Sender, records: &RecordBatch, portion: Portion) -> bool {
-        let is_new = self.builder.batch().columns().is_empty();
         let mut origins = Origins { sender, last: None };
         let mut raw_bytes = 0;
         let last = portion.from.saturating_add(portion.most_rows.max(1)).min(records.len());
         for index in portion.from..last {
-            let Some(record) = records.get(index) else { return true };
+            let Some(record) = records.get(index) else { return };
             raw_bytes += record.bytes.len();
             if raw_bytes > PIECE_RAW_BYTES && !self.builder.is_empty() {
-                return true;
+                return;
             }
-            let Ok(header) = header_of(&mut self.builder, &mut origins, &record) else { return true };
-            let may_refuse = !self.builder.is_empty() || !is_new;
-            if self.add(header, &record, portion.is_parsed, may_refuse).is_err() {
-                return !self.builder.is_empty();
+            let Ok(header) = header_of(&mut self.builder, &mut origins, &record) else { return };
+            if self.add(header, &record, portion.is_parsed).is_err() {
+                return;
             }
             self.counts.cut += u64::from(record.is_cut);
         }
-        true
     }
 
     /// Adds a row.
     ///
     /// # Errors
-    /// The batch is full and has no trace of the record, which goes into the next one; not without
-    /// `may_refuse`, when the next one has no more room.
-    fn add(
-        &mut self,
-        header: RowHeader,
-        record: &Record<'_>,
-        is_parsed: bool,
-        may_refuse: bool,
-    ) -> Result<(), BuildError> {
+    /// The batch is full and has no trace of the record, which goes into the next one.
+    fn add(&mut self, header: RowHeader, record: &Record<'_>, is_parsed: bool) -> Result<(), BuildError> {
         #[cfg(test)]
         assert!(!is_parsed || record.source.format.as_str() != tests::FORMAT_THAT_PANICS, "a parser's bug");
+        let is_first = self.builder.is_empty();
         let mut row = self.builder.begin_row(header, record.bytes)?;
         let (format, refused) = if !is_parsed {
             let text = String::from_utf8_lossy(record.bytes);
@@ -213,7 +195,7 @@ impl EventMaker {
             (parsed.format, parsed.refused)
         };
         if let Some(error @ BuildError::Full { .. }) = refused
-            && may_refuse
+            && !is_first
         {
             return Err(error);
         }

@@ -201,26 +201,44 @@ impl BatchBuilder {
         batch.raw_ends.clear();
         batch.origins.clear();
         batch.logsources.clear();
-        let all_used = batch.columns.iter().all(|column| !column.cells.is_empty());
-        if !all_used {
-            let mut used = batch.columns.iter().map(|column| !column.cells.is_empty());
-            self.indexes.retain(|_| used.next().unwrap_or(false));
-            batch.columns.retain(|column| !column.cells.is_empty());
-        }
-        for (column, index) in batch.columns.iter_mut().zip(&mut self.indexes) {
+        self.touched.clear();
+        self.drop_unused_columns();
+        for (column, index) in self.batch.columns.iter_mut().zip(&mut self.indexes) {
             column.dictionary.truncate(0);
             column.cells.clear();
             index.clear();
         }
-        if !all_used || batch.columns.is_empty() {
+        if self.batch.columns.is_empty() {
             self.by_name.clear();
-            for index in 0..self.batch.columns.len() {
-                self.add_name(u16::try_from(index).unwrap_or(u16::MAX));
-            }
         }
         self.cells = 0;
         self.dictionary_bytes = 0;
-        self.touched.clear();
+    }
+
+    /// Drops columns without cells, wherever they stand.
+    fn drop_unused_columns(&mut self) {
+        let is_used = |column: &Column| !column.cells.is_empty();
+        if self.batch.columns.iter().all(is_used) {
+            return;
+        }
+        let mut kept = 0;
+        let places: Vec<Option<u16>> =
+            self.batch.columns.iter().map(|column| is_used(column).then(|| next(&mut kept))).collect();
+        let place_of = |column: u16| places.get(usize::from(column)).copied().flatten();
+        self.touched.retain_mut(|touched| match place_of(touched.column) {
+            Some(place) => {
+                touched.column = place;
+                true
+            }
+            None => false,
+        });
+        let mut used = places.iter().map(Option::is_some);
+        self.indexes.retain(|_| used.next().unwrap_or(false));
+        self.batch.columns.retain(is_used);
+        self.by_name.clear();
+        for index in 0..kept {
+            self.add_name(index);
+        }
     }
 
     fn find_column(&self, name: &str) -> Option<u16> {
@@ -243,6 +261,10 @@ impl BatchBuilder {
         if name.is_empty() || name.len() > MAX_FIELD_NAME_BYTES {
             let what = "field name length";
             return Err(BuildError::TooLarge { what, got: name.len(), limit: MAX_FIELD_NAME_BYTES });
+        }
+        if self.batch.columns.len() >= MAX_COLUMNS {
+            // What is left over from a batch before is not to stand in the way of this one.
+            self.drop_unused_columns();
         }
         if self.batch.columns.len() >= MAX_COLUMNS {
             return Err(BuildError::Full { what: "columns", limit: MAX_COLUMNS });
@@ -334,6 +356,12 @@ impl BatchBuilder {
         self.batch.raw_ends.truncate(rows);
         self.batch.raw.truncate(self.batch.raw_ends.last().map_or(0, |end| *end as usize));
     }
+}
+
+/// Counts on.
+fn next(count: &mut u16) -> u16 {
+    *count += 1;
+    *count - 1
 }
 
 impl RecordPlace {

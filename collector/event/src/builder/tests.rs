@@ -142,3 +142,18 @@ fn names_of_a_row_that_is_taken_back_leave_room_for_others() {
     let names: Vec<_> = builder.batch().columns().iter().map(Column::name).collect();
     assert_eq!(names, ["Message", "User"]);
 }
+
+#[test]
+fn columns_left_over_from_a_batch_before_take_no_room_from_the_next() {
+    let mut builder = BatchBuilder::new();
+    for batch in 0..3 {
+        let header = header(&mut builder);
+        let mut row = builder.begin_row(header, b"").unwrap();
+        for index in 0..MAX_COLUMNS {
+            row.field(&format!("batch-{batch}-{index}"), Value::text("x")).unwrap();
+        }
+        row.commit();
+        assert_eq!(builder.batch().row(0).unwrap().fields().count(), MAX_COLUMNS);
+        builder.clear();
+    }
+}
