@@ -216,7 +216,7 @@ mod tests {
         let config = check(&text).unwrap();
         assert_eq!(config.specs[0].utc_offset_secs, Some(-12_600));
         assert!(config.specs[0].starts_at_end);
-        assert_eq!((config.batch.records, config.batch.bytes), (2_048, 1 << 20));
+        assert_eq!((config.batch.records, config.batch.bytes), (1_024, 512 << 10));
     }
 
     #[test]

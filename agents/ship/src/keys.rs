@@ -89,14 +89,14 @@ pub const fn ship_keys(texts: ShipKeyTexts) -> [Key; SHIP_KEY_COUNT] {
         Key::with_default(
             "ship.batch_records",
             Kind::Integer { min: 1, max: 4_096 },
-            "2048",
+            "1024",
             "Most records of a batch. A batch is one sync of the spool's disk.",
         )
         .unit("records"),
         Key::with_default(
             "ship.batch_bytes",
             Kind::Bytes { min: 4 << 10, max: 4 * MIB },
-            "1MiB",
+            "512KiB",
             "Most bytes of a batch; a single longer record is a batch of its own.",
         ),
         Key::with_default(
