@@ -11,7 +11,9 @@ use crate::agencies::AgencyLabels;
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// What speaks for a copied key.
-const CLONE_SIGNS: [&str; 3] = ["two_addresses", "boot_returned", "superseded_certificate"];
+const CLONE_SIGNS: [&str; 4] = ["two_addresses", "boot_returned", "superseded_certificate", OTHER_RECORDS];
+/// Sequences that were received before, with other records.
+pub(crate) const OTHER_RECORDS: &str = "other_records";
 
 /// The collector's metrics.
 #[derive(Clone, Debug)]
@@ -42,7 +44,6 @@ pub(crate) struct Metrics {
     agency_lost: IntCounterVec,
     pub(crate) accounts: IntCounterVec,
     pub(crate) disagreements: IntCounter,
-    pub(crate) clones: IntCounter,
     pub(crate) quota_pauses: IntCounterVec,
     pub(crate) quota_paused: IntGauge,
     pub(crate) spools_behind: IntCounter,
@@ -144,10 +145,6 @@ impl Metrics {
             disagreements: counter(
                 "ledger_disagreements_total",
                 "Accounts that do not add up: a record was lost or doubled without a reason. Must stay 0.",
-            )?,
-            clones: counter(
-                "clones_total",
-                "Batches with sequences received before and other records: a cloned agent, or a replay.",
             )?,
             quota_pauses: by(
                 "quota_pauses_total",

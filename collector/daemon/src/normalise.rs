@@ -26,13 +26,16 @@ use crate::events::{EventMaker, Piece, Sender};
 use crate::journal::Settled;
 use crate::kinds::{KIND_ACCOUNT, KIND_EVENTS, KIND_GAP};
 use crate::losses::{LossOutbox, is_loss};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OTHER_RECORDS};
 use crate::retry::retry_after;
 use crate::streams::{Digest, Mark, SessionSignal};
 use crate::throttle::Throttle;
 
 /// Jobs waiting for one thread; each holds at most one packed batch, and all are in the budget.
 const QUEUE: usize = 64;
+
+/// At most one log line of a kind in this time.
+const TALK_SPAN: Duration = Duration::from_secs(1);
 
 /// The memory of a batch longer than this is given back after it.
 const KEPT_RAW_BYTES: usize = 2 << 20;
@@ -109,8 +112,7 @@ impl Normalisers {
                 records: RecordBatch::new(),
                 maker: EventMaker::new(),
                 onward: onward.clone(),
-                refusals: Throttle::new(Duration::from_secs(1)),
-                alarms: Throttle::new(Duration::from_secs(1)),
+                talk: Talk::default(),
             };
             let beats = pulse.clone();
             let builder = thread::Builder::new().name(format!("normalise-{index}"));
@@ -148,8 +150,24 @@ struct Normaliser {
     records: RecordBatch,
     maker: EventMaker,
     onward: Onward,
+    talk: Talk,
+}
+
+/// What holds back log lines that agents cause: each kind for itself, so that nobody can silence an alarm
+/// by causing another line just before.
+#[derive(Debug)]
+struct Talk {
     refusals: Throttle,
-    alarms: Throttle,
+    gaps: Throttle,
+    clones: Throttle,
+    disagreements: Throttle,
+}
+
+impl Default for Talk {
+    fn default() -> Self {
+        let [refusals, gaps, clones, disagreements] = std::array::from_fn(|_| Throttle::new(TALK_SPAN));
+        Self { refusals, gaps, clones, disagreements }
+    }
 }
 
 /// What of a run of records is new.
@@ -255,8 +273,8 @@ impl Normaliser {
         if again.is_none() {
             return under_way.session.wake();
         }
-        self.onward.metrics.clones.inc();
-        if let Some(held_back) = self.alarms.pass(Instant::now()) {
+        self.onward.metrics.clone_signs.with_label_values(&[OTHER_RECORDS]).inc();
+        if let Some(held_back) = self.talk.clones.pass(Instant::now()) {
             let (agent, stream) = (under_way.mark.agent(), under_way.mark.stream());
             let (first, count) = (batch.first.0, batch.count);
             tracing::error!(%agent, %stream, first, count, held_back, "records sent again are others than before: a cloned agent, or somebody with its key");
@@ -280,7 +298,7 @@ impl Normaliser {
             metrics.count_lost(&agency, reason, count);
         }
         let mark = Arc::clone(&under_way.mark);
-        if let Some(held_back) = self.alarms.pass(Instant::now()) {
+        if let Some(held_back) = self.talk.gaps.pass(Instant::now()) {
             tracing::warn!(agent = %mark.agent(), stream = %mark.stream(), from = gap.from.0, count, reason, held_back, "records will never come");
         }
         let Gap { stream, epoch, from, count, reason, sources } = gap;
@@ -309,7 +327,7 @@ impl Normaliser {
             Some(disagreement) => {
                 metrics.accounts.with_label_values(&["disagrees"]).inc();
                 metrics.disagreements.inc();
-                if let Some(held_back) = self.alarms.pass(Instant::now()) {
+                if let Some(held_back) = self.talk.disagreements.pass(Instant::now()) {
                     let (agent, stream) = (mark.agent(), mark.stream());
                     tracing::error!(%agent, %stream, position = position.0, ?disagreement, held_back, "the loss ledger does not balance");
                 }
@@ -321,7 +339,7 @@ impl Normaliser {
 
     fn refuse(&self, under_way: &UnderWay, place: Place, error: &UnpackError) {
         self.onward.metrics.dropped_batches.with_label_values(&["unreadable"]).inc();
-        if let Some(held_back) = self.refusals.pass(Instant::now()) {
+        if let Some(held_back) = self.talk.refusals.pass(Instant::now()) {
             let agent = under_way.mark.agent();
             let error = error as &dyn std::error::Error;
             tracing::warn!(%agent, first = place.first.0, error, held_back, "a batch cannot be unpacked");

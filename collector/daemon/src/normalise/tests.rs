@@ -249,7 +249,10 @@ async fn same_sequences_with_other_records_are_a_clone_and_the_same_records_are_
     let Work::Batch(other) = batch(2, 100) else { panic!("a batch") };
     bench.submit(Work::Batch(Batch { first: RecordSequence(1), ..other })).await;
     let nack = bench.refused().await;
-    assert_eq!((nack.code, bench.metrics.clones.get()), (NackCode::Protocol, 1));
+    assert_eq!(
+        (nack.code, bench.metrics.clone_signs.with_label_values(&[OTHER_RECORDS]).get()),
+        (NackCode::Protocol, 1)
+    );
     assert_eq!(bench.metrics.duplicate_batches.get(), 2);
     assert_eq!(bench.end().len(), 100, "what was there first stays");
 }

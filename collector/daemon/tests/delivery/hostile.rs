@@ -206,7 +206,7 @@ fn sequences_that_jump_rewind_or_are_of_others_are_refused_and_a_clone_raises_an
     let other = Batch { first: RecordSequence(1), ..batch(1_001, 100)? };
     agent.send(&Frame::Batch(other))?;
     ensure!(hung_up(&mut agent)? == Some(NackCode::Protocol), "a clone");
-    collector.metric_becomes("canh_collector_clones_total 1")?;
+    collector.metric_becomes("canh_collector_clone_signs_total{sign=\"other_records\"} 1")?;
     collector.logged("a cloned agent, or somebody with its key")?;
 
     for wrong in ["flow", "log"] {

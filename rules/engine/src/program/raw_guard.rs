@@ -2,7 +2,7 @@
 //!
 //! Keywords are looked for in every value of an event, and nearly always in vain. A keyword that
 //! stands in a value stands in the record the value was read from, unless the record writes some of
-//! its characters as escapes. So of each keyword a gram is chosen that JSON escapes only as `\\uXXXX`,
+//! its characters as escapes. So of each keyword a gram is chosen that JSON escapes only as `\uXXXX`,
 //! and the whole record is searched once for these grams and for the beginnings of such escapes; a
 //! record with an escape of a character that could be part of a gram is passed on as well.
 
@@ -25,7 +25,7 @@ pub(crate) struct RawGuard {
     is_escape: Vec<bool>,
 }
 
-/// Bytes JSON writes as they are, or as `\\uXXXX`, and folding leaves one byte.
+/// Bytes JSON writes as they are, or as `\uXXXX`, and folding leaves one byte.
 fn is_safe(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'_' | b'-' | b' ')
 }
